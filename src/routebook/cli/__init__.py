@@ -1,0 +1,1 @@
+"""How people run it. Argument tree and printing; no logic."""

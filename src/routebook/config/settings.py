@@ -1,0 +1,125 @@
+"""The settings as types: what the configuration file may say, with every default.
+
+Unknown keys are errors. Source of names and defaults: the configuration reference in docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Server(_Table):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    edge: Literal["asgi"] = "asgi"
+    drain: float = 10
+    """seconds that SIGTERM lets running streams go on"""
+
+
+class StoreTable(_Table):
+    url: str = "sqlite:///routebook.db"
+    """relative paths are relative to the data folder"""
+    durability: Literal["process", "power"] = "process"
+
+
+class AccountingTable(_Table):
+    markup: Decimal = Decimal(0)
+    byok_fee: Decimal = Decimal(0)
+    latency: Literal["total", "first_token"] = "total"
+    reference_tokens: bool = True
+    unpriced_ceiling: Decimal | None = None
+    """USD held for a call on an unpriced model by a key with a budget; None = such calls are refused"""
+    credits: Decimal = Decimal(0)
+    """USD the account was given, shown as total_credits"""
+
+
+class ProviderTable(_Table):
+    slug: str
+    dialect: str | None = None
+    base_url: str | None = None
+    name: str | None = None
+    api_key: str | None = None
+    api_key_env: str | None = None
+    data_collection: Literal["allow", "deny"] | None = None
+    zdr: bool | None = None
+    moderated: bool | None = None
+    abortable: bool | None = None
+    """closing the connection stops the bill"""
+
+
+class PricingTable(_Table):
+    """USD per unit as decimal strings; see core.money.Prices for the meaning of each."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    request: str | None = None
+    image: str | None = None
+    image_token: str | None = None
+    image_output: str | None = None
+    audio: str | None = None
+    audio_output: str | None = None
+    input_audio_cache: str | None = None
+    web_search: str | None = None
+    internal_reasoning: str | None = None
+    input_cache_read: str | None = None
+    input_cache_write: str | None = None
+    input_cache_write_1h: str | None = None
+    discount: str | None = None
+    overrides: list[dict[str, str | int]] | None = None
+    """[{min_prompt_tokens?, utc_start?, utc_end?, prompt?, …}]"""
+
+
+class EndpointTable(_Table):
+    provider: str
+    upstream_model: str
+    max_completion_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    context_length: int | None = None
+    quantization: str | None = None
+    supported_parameters: list[str] | None = None
+    tag: str | None = None
+    pricing: PricingTable | None = None
+
+
+class ModelTable(_Table):
+    slug: str
+    endpoints: list[EndpointTable]
+    name: str | None = None
+    description: str = ""
+    context_length: int | None = None
+    input_modalities: list[str] | None = None
+    output_modalities: list[str] | None = None
+    created: int | None = None
+
+
+class Timeouts(_Table):
+    """All in seconds."""
+
+    connect: float = 5
+    first_token: float = 60
+    idle: float = 60
+    drain_cancelled: float = 60
+    """how long an answer is read on after its caller left, where closing does not stop the bill"""
+
+
+class Limits(_Table):
+    body_bytes: int = 32 * 2**20
+    """largest request body; above it 413"""
+
+
+class Settings(_Table):
+    server: Server = Server()
+    store: StoreTable = StoreTable()
+    accounting: AccountingTable = AccountingTable()
+    providers: list[ProviderTable] = []
+    models: list[ModelTable] = []
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()

@@ -1,0 +1,1 @@
+"""The management API: generations, keys, catalogue, account, health."""

@@ -1,0 +1,106 @@
+"""The catalogue's words: provider, model, endpoint. One immutable snapshot, swapped whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+
+from routebook.core.money import PriceSheet
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """Who serves models. Holds no credential: those live with the transport."""
+
+    slug: str
+    name: str
+    """display name, shown verbatim as provider_name"""
+    dialect: str
+    base_url: str
+    vendor: str | None = None
+    """the row of vendors.toml whose quirks apply to what is sent; None = none"""
+    key_env: str | None = None
+    """environment variable the credential comes from"""
+    data_collection: str = "allow"
+    """`deny`: neither stores nor trains"""
+    zdr: bool = False
+    moderated: bool = False
+    """callers' input goes through the moderation port first"""
+    abortable: bool = False
+    """closing the connection stops the bill"""
+    privacy_policy_url: str | None = None
+    terms_of_service_url: str | None = None
+    status_page_url: str | None = None
+    headquarters: str | None = None
+    datacenters: tuple[str, ...] | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One provider's offer of one model."""
+
+    id: str
+    """stable: provider slug, model slug and upstream name"""
+    model: str
+    """slug of the model it serves"""
+    provider: Provider
+    upstream_model: str
+    tag: str
+    """provider slug, or `provider/variant`"""
+    pricing: PriceSheet | None = None
+    """None = unpriced"""
+    context_length: int | None = None
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    quantization: str | None = None
+    supported_parameters: frozenset[str] | None = None
+    """None = unknown: nothing is dropped or filtered for it"""
+    supports_implicit_caching: bool = False
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model and who offers it, in configured order."""
+
+    slug: str
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    canonical_slug: str | None = None
+    created: int = 0
+    """unix seconds"""
+    description: str = ""
+    context_length: int | None = None
+    input_modalities: tuple[str, ...] = ("text",)
+    output_modalities: tuple[str, ...] = ("text",)
+    tokenizer: str = "Other"
+    instruct_type: str | None = None
+    hugging_face_id: str | None = None
+    knowledge_cutoff: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """Everything this gateway can serve, at one version."""
+
+    models: Mapping[str, Model]
+    """by slug, in listing order"""
+    providers: Mapping[str, Provider]
+    """by slug"""
+    aliases: Mapping[str, str] = {}
+    """other spelling -> slug"""
+    version: str = ""
+
+    def find(self, slug: str) -> Model | None:
+        """The model of that slug or alias, None if there is none."""
+        model = self.models.get(slug)
+        if model is None and (target := self.aliases.get(slug)) is not None:
+            model = self.models.get(target)
+        return model
+
+
+class Accounting(msgspec.Struct, frozen=True):
+    """How charges are made from provider prices. Fractions, exact."""
+
+    markup: Decimal = Decimal(0)
+    byok_fee: Decimal = Decimal(0)
+    unpriced_ceiling: Decimal | None = None
+    """USD a call on an unpriced model holds and is charged at most for keys with a budget; None = such calls are refused"""

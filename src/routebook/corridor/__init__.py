@@ -1,0 +1,1 @@
+"""The hot path: one request from arrival to receipt. Read `exchange.py` first."""

@@ -1,0 +1,65 @@
+"""The daybook as the corridor sees it: append, be told when durable, read back by call number.
+
+The file-backed one is `daybook.book`; only `compose.py` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from routebook.core.generation import Amendment, Intent, Outcome, Progress
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row as stored."""
+
+    seq: int
+    n: int
+    id: str
+    state: int
+    blob: bytes
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """All rows of one call number, folded."""
+
+    seq: int
+    """daybook sequence of the last row"""
+    intent: Intent
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+    """None while the call is open"""
+    state: int | None = None
+    """terminal state, None while open"""
+    amendments: tuple[Amendment, ...] = ()
+
+
+class Daybook(Protocol):
+    """One worker's book of original entry."""
+
+    name: str
+    """three base62 characters, part of every generation id minted here"""
+
+    def next_n(self) -> int:
+        """The next call number; never given twice, also not after a restart."""
+
+    async def open(self, intent: Intent) -> None:
+        """Durable when it returns. Raises Unavailable if the book cannot be written."""
+
+    async def close(self, id: str, n: int, state: int, outcome: Outcome) -> int:
+        """Write the terminal row; durable when it returns; gives its sequence. A second close of one n raises."""
+
+    def note(self, id: str, n: int, row: Progress | Amendment) -> None:
+        """Append a progress or amendment row with the next commit; nobody waits for it."""
+
+    def read(self, n: int) -> Folded | None:
+        """The call of that number, None if there is none."""
+
+    def rows(self, after: int, limit: int) -> list[Row]:
+        """Rows with seq > after, in order, at most `limit`."""
+
+    def scan(self) -> Iterator[Folded]:
+        """Every call, in order of n."""

@@ -1,0 +1,1 @@
+"""The front door: which paths exist, and how bytes come in and go out."""

@@ -1,0 +1,1 @@
+"""Decisions that return values: admission, routing, retry. Pure."""

@@ -1,0 +1,1 @@
+"""Durable shared facts behind one small interface: keys, apps, shipped generations, spend."""

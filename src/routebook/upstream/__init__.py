@@ -1,0 +1,1 @@
+"""Sockets to providers: transport, pool, credentials, the guarded fetch. Knows no vendor."""

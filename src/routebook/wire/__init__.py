@@ -1,0 +1,1 @@
+"""Framing: bytes on the wire as values, and back. Pure: no socket, no clock."""

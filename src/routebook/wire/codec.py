@@ -1,0 +1,61 @@
+"""The one JSON and msgpack codec of the package. Nobody else encodes or decodes.
+
+JSON numbers that are money are written from Decimal exactly as they are (`0.0015`, never `0.0015000000000000001`);
+decoding into a struct field of type Decimal keeps every digit.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+Raw = msgspec.Raw
+"""A JSON value left as the bytes that came in."""
+
+DecodeError = msgspec.MsgspecError
+"""What every decode here raises: malformed bytes or a value of the wrong type; str() of it names the place."""
+
+_json = msgspec.json.Encoder(decimal_format="number")
+_pack = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes of any value msgspec knows; Decimal becomes a JSON number with exactly its digits."""
+    return _json.encode(value)
+
+
+def decode(data: bytes | str) -> Any:
+    """Any JSON value as plain Python; numbers with a fraction become float, so never use this for money."""
+    return msgspec.json.decode(data)
+
+
+def decode_as(data: bytes | str, kind: type[T]) -> T:
+    """A JSON value checked against a type. Raises DecodeError naming the place (`$.messages[0].role`)."""
+    return msgspec.json.decode(data, type=kind)
+
+
+def decode_exact(data: bytes | str) -> Any:
+    """Any JSON value as plain Python with numbers that have a fraction as Decimal: for provider usage and prices."""
+    return _exact.decode(data)
+
+
+def convert(value: Any, kind: type[T], *, strict: bool = True) -> T:
+    """A plain Python value as a typed one. Raises DecodeError naming the place."""
+    return msgspec.convert(value, kind, strict=strict)
+
+
+def pack(value: Any) -> bytes:
+    """msgpack bytes of a struct; Decimal travels as its string, so no digit is lost."""
+    return _pack.encode(value)
+
+
+def unpack(data: bytes, kind: type[T]) -> T:
+    """The struct that `pack` wrote."""
+    return msgspec.msgpack.decode(data, type=kind)
+
+
+_exact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
