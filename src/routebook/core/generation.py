@@ -156,3 +156,27 @@ class Amendment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens_prompt: int | None = None
     tokens_completion: int | None = None
     reference_tokenizer: str | None = None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One daybook row as stored."""
+
+    seq: int
+    n: int
+    id: str
+    state: int
+    blob: bytes
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """All rows of one call number, folded."""
+
+    seq: int
+    """daybook sequence of the last row"""
+    intent: Intent
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+    """None while the call is open"""
+    state: int | None = None
+    """terminal state, None while open"""
+    amendments: tuple[Amendment, ...] = ()

@@ -8,33 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import msgspec
+from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row
 
-from routebook.core.generation import Amendment, Intent, Outcome, Progress
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One row as stored."""
-
-    seq: int
-    n: int
-    id: str
-    state: int
-    blob: bytes
-
-
-class Folded(msgspec.Struct, frozen=True):
-    """All rows of one call number, folded."""
-
-    seq: int
-    """daybook sequence of the last row"""
-    intent: Intent
-    progress: Progress | None = None
-    outcome: Outcome | None = None
-    """None while the call is open"""
-    state: int | None = None
-    """terminal state, None while open"""
-    amendments: tuple[Amendment, ...] = ()
+__all__ = ["Daybook", "Folded", "Row"]
 
 
 class Daybook(Protocol):
