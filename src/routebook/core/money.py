@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -11,6 +11,10 @@ Usd = Decimal
 """US dollars, exact. Never a float."""
 
 ZERO = Decimal(0)
+
+# Python's default context keeps 28 digits and rounds in silence; a book that is never closed outgrows that. This one
+# keeps 1,000 and raises instead of losing one.
+_EXACT = Context(prec=1000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 
 PRICE_KEYS = (
     "prompt",
@@ -119,3 +123,13 @@ def plain(value: Decimal) -> str:
     """Decimal text without exponent and without trailing zeros: `0.0000025`, `0`."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """left + right with every digit kept, whatever the caller's decimal context is; raises decimal.Inexact otherwise."""
+    return _EXACT.add(left, right)
+
+
+def subtract(left: Decimal, right: Decimal) -> Decimal:
+    """left - right with every digit kept, as `add`."""
+    return _EXACT.subtract(left, right)

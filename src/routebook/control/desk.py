@@ -1,0 +1,55 @@
+"""What the control handlers work with: the few parts of the app they need, and the check at their door."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from routebook.core.errors import BadRequest
+from routebook.core.people import Key
+from routebook.ledger.book import Book
+from routebook.ledger.people import People
+from routebook.policy.admission import Purpose, admit, credential
+from routebook.store.port import Store
+from routebook.wire.codec import DecodeError, T, decode_as, encode
+
+
+class Desk(Protocol):
+    """The parts of the running gateway behind the management paths."""
+
+    @property
+    def people(self) -> People: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def book(self) -> Book: ...
+
+    @property
+    def credits(self) -> Decimal:
+        """USD the account was given, from the configuration"""
+
+    def now_ns(self) -> int:
+        """Nanoseconds of unix time."""
+
+
+def authenticate(request: Request, people: People, now_ns: int, purpose: Purpose = "read") -> Key:
+    """The key that calls. Raises Unauthenticated (no, unknown, disabled or expired key) or Forbidden (wrong kind)."""
+    return admit(people.find(credential(request.headers)), now_ns, purpose)
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """A JSON answer; money in it is written digit for digit."""
+    return Response(encode(body), status, media_type="application/json")
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """The JSON body as a typed value; members the type does not name are ignored. Raises BadRequest naming the place."""
+    try:
+        return decode_as(await request.body(), kind)
+    except DecodeError as error:
+        raise BadRequest(f"The request body is not what this operation takes: {error}.") from error
