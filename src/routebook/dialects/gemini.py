@@ -1,0 +1,227 @@
+"""Gemini's generateContent as an upstream, spoken by Google AI Studio and, with the same bodies, by Vertex AI.
+
+Owns the reading of answers: streams (`alt=sse`), unary bodies, and the JSON array that streamGenerateContent sends
+without `alt=sse`. This dialect has no end mark: a candidate ends with its `finishReason`, and frames after it that
+hold only usage still count. Here bytes become frames; `gemini_answer` makes events of them, `gemini_request` writes
+requests.
+Sources, read 2026-11: ai.google.dev "Generating content", "Thinking", "Thought signatures", "Troubleshooting".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from routebook.core.call import Call, Losses
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import UpstreamCredential, UpstreamFault
+from routebook.core.events import Event, Failed
+from routebook.core.ids import Mint
+from routebook.dialects import faults
+from routebook.dialects import gemini_parts as parts
+from routebook.dialects.base import Reader
+from routebook.dialects.gemini_answer import Answer
+from routebook.dialects.gemini_request import build
+from routebook.wire import codec
+from routebook.wire.http import HttpHead, HttpRequest
+from routebook.wire.sse import SseDecoder, TooLong
+
+VALUE_BYTES_MAX = 64 * 2**20
+"""a JSON value larger than this is not an answer; pictures in base64 may be large"""
+
+_ACCOUNT = re.compile(r"\b(?:location|country|region|billing|free tier)\b", re.IGNORECASE)
+"""what a failed precondition of ours speaks of; others are the caller's, such as a file that is not ready"""
+
+_BAD_JSON = (codec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+class Gemini:
+    """The dialect `gemini` as a client of the vendor."""
+
+    name = "gemini"
+
+    def build(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        return build(call, endpoint, secret, losses)
+
+    def reader(self, head: HttpHead, mint: Mint) -> Reader:
+        return GeminiReader(head, mint)
+
+    def fault(self, head: HttpHead, body: bytes) -> UpstreamFault:
+        """As `faults.from_answer`, with Google's own code and status where the body has them: gateways in between are
+        known to turn a 429 into a 400. A refused region or missing billing is the operator's to correct."""
+        error = _google_error(body)
+        code = error.get("code")
+        told = code if isinstance(code, int) and 400 <= code <= 599 and parts.text(error.get("status")) else head.status
+        found = faults.from_answer(HttpHead(told, head.headers), body)
+        if error.get("status") == "FAILED_PRECONDITION" and _ACCOUNT.search(parts.text(error.get("message"))):
+            found = UpstreamCredential(
+                "The provider refuses the gateway's account or region; the operator has to correct it.",
+                provider_code="FAILED_PRECONDITION",
+                raw=found.raw,
+            )
+        found.provider_status = head.status
+        return found
+
+
+UPSTREAM = Gemini()
+
+
+def _google_error(body: bytes) -> dict[str, Any]:
+    try:
+        value = codec.decode(body)
+    except _BAD_JSON:
+        return {}
+    if isinstance(value, list):
+        value = value[0] if value else None
+    error = value.get("error") if isinstance(value, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+# --- from bytes to JSON values ----------------------------------------------------------------------------------------
+
+_OUTSIDE = re.compile(rb'["{}\[\]]')
+_INSIDE = re.compile(rb'["\\]')
+_SSE_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+class _Values:
+    """Cuts one JSON object, or the objects of one array, out of a byte stream; what follows is ignored."""
+
+    __slots__ = ("_base", "_depth", "_escaped", "_held", "_quoted", "closed", "listed")
+
+    def __init__(self) -> None:
+        self.closed = False
+        """the outermost value is complete"""
+        self.listed = False
+        self._base = 0
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Values completed by `data`. Raises TooLong."""
+        out: list[bytes] = []
+        at = begin = 0
+        while not self.closed and at < len(data):
+            if self._escaped:
+                self._escaped = False
+                at += 1
+                continue
+            match = (_INSIDE if self._quoted else _OUTSIDE).search(data, at)
+            if match is None:
+                break
+            sign, at = match.group(), match.end()
+            if sign == b"\\":
+                self._escaped = True
+            elif sign == b'"':
+                self._quoted = not self._quoted
+            elif sign in b"{[":
+                self._depth += 1
+                if self._depth == 1 and sign == b"[" and not self.listed:
+                    self.listed, self._base = True, 1
+                elif self._depth == self._base + 1:
+                    begin = match.start()
+            else:
+                self._depth -= 1
+                if self._depth == self._base:
+                    out.append(bytes(self._held) + data[begin:at])
+                    self._held.clear()
+                    self.closed = not self.listed
+                self.closed = self.closed or self._depth <= 0
+        if self._depth > self._base and not self.closed:
+            self._held += data[begin:]
+            if len(self._held) > VALUE_BYTES_MAX:
+                raise TooLong
+        return out
+
+
+class GeminiReader:
+    """Reads one answer of status 200; see `dialects.base.Reader`."""
+
+    def __init__(self, head: HttpHead, mint: Mint) -> None:
+        self._answer = Answer(head, mint)
+        self._streams = head.content_type == "text/event-stream"
+        self._sse = SseDecoder()
+        self._values = _Values()
+        self._held = b""
+        self._take: Callable[[bytes], list[Event]] | None = None
+        self._over = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self._over:
+            return []
+        try:
+            if self._take is None:
+                self._held = data = self._held + data
+                self._take = self._pick(data)
+                if self._take is None:
+                    return []
+                self._held = b""
+            return self._kept(self._take(data))
+        except TooLong:
+            return self._kept(self._answer.spoilt("a single value is larger than any answer"))
+
+    def end(self) -> list[Event]:
+        if self._over:
+            return []
+        events: list[Event] = []
+        try:
+            if self._take == self._event_bytes:
+                events = self._kept([event for item in self._sse.end() for event in self._frame(item.data)])
+        except TooLong:
+            events = self._answer.spoilt("a single value is larger than any answer")
+        if not self._over and not any(isinstance(event, Failed) for event in events):
+            if self._take is None and self._held.strip():
+                events += self._answer.spoilt("it is neither JSON nor a stream of events", self._held)
+            else:
+                events += self._answer.end()
+        self._over = True
+        return events
+
+    def _kept(self, events: list[Event]) -> list[Event]:
+        """Everything up to the first failure, after which the reader is silent."""
+        for at, event in enumerate(events):
+            if isinstance(event, Failed):
+                self._over = True
+                return events[: at + 1]
+        return events
+
+    def _pick(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
+        """How to read the answer: by its content type, and by its first bytes where those say otherwise."""
+        if b"\xef\xbb\xbf".startswith(data[:3]) and len(data) < 3:
+            return None
+        start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not start:
+            return None
+        if start[:1] in (b"{", b"["):
+            return self._value_bytes
+        if self._streams and start[:1] != b"<":
+            return self._event_bytes
+        if any(start.startswith(field) for field in _SSE_FIELDS):
+            return self._event_bytes
+        if any(field.startswith(start) for field in _SSE_FIELDS):
+            return None
+        return lambda _: self._answer.spoilt("it is neither JSON nor a stream of events", start)
+
+    def _event_bytes(self, data: bytes) -> list[Event]:
+        return [event for item in self._sse.feed(data) for event in self._frame(item.data)]
+
+    def _frame(self, data: bytes) -> list[Event]:
+        if data.strip() in (b"", b"[DONE]"):
+            return []
+        return self._decoded(data, whole=False)
+
+    def _value_bytes(self, data: bytes) -> list[Event]:
+        out: list[Event] = []
+        for value in self._values.feed(data):
+            out += self._decoded(value, whole=not self._values.listed)
+        return out
+
+    def _decoded(self, data: bytes, *, whole: bool) -> list[Event]:
+        try:
+            value = codec.decode_exact(data)
+        except _BAD_JSON:
+            return self._answer.spoilt("a part of it is not JSON", data)
+        return self._answer.frame(value, whole=whole)
