@@ -1,0 +1,101 @@
+"""Where daybooks live: `<home>/daybooks/<name>/`, the segment's file name, and the lock its owner holds for life."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from pathlib import Path
+
+from routebook.core.ids import base62, from_base62
+from routebook.observe.clock import Dice
+
+FIRST_SEGMENT = 1
+_LOCK_NAME = "lock"
+_POLL = 0.05
+
+
+class DaybookLocked(Exception):
+    """Another process owns the daybook; the message says which."""
+
+
+class Lock:
+    """An exclusive lock on a file; the system drops it when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self, wait: float) -> None:
+        """Take it, trying for `wait` seconds. Raises DaybookLocked with a sentence that names the holder."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        tries = 1 + int(wait / _POLL)
+        pause = threading.Event()
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                tries -= 1
+                if tries <= 0:
+                    holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "an unknown process"
+                    os.close(fd)
+                    raise DaybookLocked(
+                        f"the daybook {self._path.parent} is held by {holder}; "
+                        "stop that gateway first, or give this one its own ROUTEBOOK_HOME"
+                    ) from None
+                pause.wait(_POLL)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def root(home: Path) -> Path:
+    """The folder of all daybooks of a data folder."""
+    return home / "daybooks"
+
+
+def names(home: Path) -> list[str]:
+    """Names of the daybooks that exist, sorted."""
+    if not root(home).is_dir():
+        return []
+    found = (entry.name for entry in root(home).iterdir() if entry.is_dir())
+    return sorted(name for name in found if len(name) == 3 and from_base62(name) is not None)
+
+
+def segment(home: Path, name: str, number: int = FIRST_SEGMENT) -> Path:
+    """The file of one segment: `0000000001.sqlite`."""
+    return root(home) / name / f"{number:010d}.sqlite"
+
+
+def claim(home: Path, wait: float, dice: Dice) -> tuple[str, Lock]:
+    """The name of the daybook this process owns from now on, and its lock; a new one is made where none exists."""
+    root(home).mkdir(mode=0o700, parents=True, exist_ok=True)
+    choosing = Lock(root(home) / _LOCK_NAME)
+    choosing.acquire(wait)
+    try:
+        existing = names(home)
+        name = existing[0] if existing else base62(dice.roll(64) % 62**3, 3)
+        folder = root(home) / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = Lock(folder / _LOCK_NAME)
+    finally:
+        choosing.release()
+    lock.acquire(wait)
+    return name, lock
+
+
+def create_private(path: Path) -> None:
+    """Make the file with mode 0600 if it is not there, and its folder entry durable."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
