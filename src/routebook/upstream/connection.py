@@ -1,0 +1,379 @@
+"""One socket to a provider: HTTP/1.1 answers parsed by llhttp, straight from the socket to the sink.
+
+The parser's callbacks only collect: `on_header` and `on_body` are the `dict` and `list` methods themselves, so that a
+header or a chunk costs no Python frame. The sink is called after the parser has taken the whole read: a read is one
+`data`, and nothing a sink does (closing, sending the next request) can happen in the middle of a parse.
+
+States: idle (`call` is None), busy (`call` is set), gone (the socket is closed or closing). Whatever arrives while idle
+ends the connection: it belongs to no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+from routebook.core.errors import UpstreamLost
+from routebook.upstream.call import Call
+from routebook.upstream.decode import DecodeError, Inflater
+from routebook.upstream.faults import describe
+from routebook.wire.http import HttpHead
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of an answer without one byte of body: status line and headers, 1xx answers, chunk extensions, trailers."""
+RETRY_WINDOW = 2.0
+"""Seconds after the request in which a silent death of a reused connection means that the provider had closed it.
+
+Later it may have died over the request itself, which the provider then has worked on: not ours to repeat.
+"""
+_ONE_WRITE = 64 * 1024
+_LINGER_NOT = struct.pack("ii", 1, 0)
+_NAMES_KEPT = 1024
+
+_names: dict[bytes, str] = {}
+
+
+class Home(Protocol):
+    """Where a connection lives between requests (the pool of one origin)."""
+
+    def closed(self, connection: Connection) -> None: ...
+    def proven(self, connection: Connection) -> None: ...
+    def give_back(self, connection: Connection, keep_alive: str | None) -> None: ...
+    def withdraw(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Carries one request at a time; see the module docstring."""
+
+    __slots__ = (
+        "_after",
+        "_answered",
+        "_begun",
+        "_complete",
+        "_decoder",
+        "_fields",
+        "_flaw",
+        "_head",
+        "_headers",
+        "_home",
+        "_keep",
+        "_loop",
+        "_parser",
+        "_parts",
+        "_poll",
+        "_proven",
+        "_quiet",
+        "_sock",
+        "_wide",
+        "call",
+        "expires",
+        "gone",
+        "on_body",
+        "on_header",
+        "transport",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, home: Home, sock: socket.socket) -> None:
+        self._loop = loop
+        self._home = home
+        self._sock: socket.socket | None = sock
+        self._poll: select.poll | None = None
+        self.transport: asyncio.Transport | None = None
+        self.call: Call | None = None
+        self.gone = False
+        self.expires = 0.0
+        self._proven = False  # it has carried an answer to its end
+        self._parts: list[bytes] = []
+        self._headers: dict[bytes, bytes] = {}
+        self.on_body: Callable[[bytes], None] = self._parts.append
+        self.on_header: Callable[[bytes, bytes], None] = self._headers.__setitem__
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget the last answer."""
+        self._headers.clear()
+        self._head: HttpHead | None = None  # parsed, not yet given to the sink
+        self._fields: dict[str, str] = {}
+        self._answered = False  # the final head has been given to the sink
+        self._begun = False  # a byte of the answer has arrived
+        self._complete = False
+        self._after: int | None = None  # body parts of this answer, if bytes of another follow
+        self._keep = False
+        self._flaw: str | None = None
+        self._quiet = 0
+        self._wide = False
+        self._decoder: Inflater | None = None
+
+    # What the pool and the call do with it
+
+    def start(self, call: Call) -> bool:
+        """Write the request of `call`. False if the connection has died meanwhile; then nothing was written."""
+        transport, payload = self.transport, call.payload
+        if self.gone or transport is None or transport.is_closing() or payload is None:
+            return False
+        self._clear()
+        self.call = call
+        call.connection = self
+        call.wrote = True
+        call.wrote_at = self._loop.time()
+        if call.paused:
+            transport.pause_reading()
+        head, body = payload
+        if len(body) <= _ONE_WRITE:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            if not transport.is_closing():
+                transport.write(body)
+        return True
+
+    def now(self) -> float:
+        """The loop's clock, seconds."""
+        return self._loop.time()
+
+    def usable(self) -> bool:
+        """Whether an idle connection is good for another request: alive, nothing to read, no end in sight."""
+        if self.gone or self._sock is None or self.transport is None or self.transport.is_closing():
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock.fileno(), select.POLLIN)
+        return not self._poll.poll(0)
+
+    def read(self, on: bool) -> None:
+        """Go on reading, or stop."""
+        if self.transport is not None and not self.transport.is_closing():
+            if on:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def reset(self) -> None:
+        """Close at once so that the other side notices: a RST where the system allows it."""
+        if self._sock is not None and not self.gone:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.discard()
+
+    def discard(self) -> None:
+        """Close; idempotent. A call that is on it must have been taken off before."""
+        self.call = None
+        if not self.gone:
+            self.gone = True
+            self._home.withdraw(self)
+            if self.transport is not None:
+                self.transport.abort()
+
+    def tls(self) -> object | None:
+        """The `ssl.SSLObject` below, None on a plain connection."""
+        return None if self.transport is None else cast("object | None", self.transport.get_extra_info("ssl_object"))
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        if self.gone:  # given up during the handshake
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        call, parser = self.call, self._parser
+        if call is None or parser is None:
+            self.discard()
+            return
+        if not self._begun:
+            self._begun = True
+            call.payload = None
+            call.announce()
+            if self.call is not call:
+                return
+        self._quiet += len(data)
+        if self._quiet > HEAD_LIMIT:
+            self._wide = True
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._flaw = self._flaw or "it switched protocols"
+        except httptools.HttpParserError as error:
+            self._flaw = self._flaw or f"it is not valid HTTP/1.1: {error}"
+        try:
+            self._deliver(call)
+        except BaseException:
+            self.reset()
+            raise
+
+    def eof_received(self) -> None:
+        self._peer_closed(None)
+        if self.transport is not None:
+            self.transport.abort()  # a plain close would first wait for what is still to be written
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._peer_closed(exc)
+        self._home.closed(self)
+        self.transport = None
+        self._sock = None
+        self._parser = None  # it holds methods of this object: break the cycle
+
+    # llhttp
+
+    def on_message_begin(self) -> None:
+        if self._complete and self._after is None:
+            self._after = len(self._parts)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        if parser is None or self._complete:
+            return
+        if self._wide and sum(map(len, self._headers)) + sum(map(len, self._headers.values())) > HEAD_LIMIT:
+            self._flaw = self._flaw or "its head is larger than 64 KiB"
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            self._headers.clear()
+            return
+        self._keep = parser.should_keep_alive()
+        fields: dict[str, str] = {}
+        for raw, value in self._headers.items():
+            name = _names.get(raw) or _learn(raw)
+            fields[name] = value.decode("latin-1").strip()
+        self._headers.clear()
+        self._fields = fields
+        self._head = HttpHead(status, fields)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None or self._answered:
+            self._complete = True
+
+    # From the parser to the sink
+
+    def _deliver(self, call: Call) -> None:
+        """Give the sink what the last read brought: the head, the body, the end or the loss."""
+        parts = self._parts
+        if self._after is not None:
+            del parts[self._after :]
+        head = self._head
+        if head is not None:
+            self._head = None
+            self._quiet = 0
+            if not self._open_body(call, head):
+                return
+        if parts and self._answered:
+            self._quiet = 0
+            chunk = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            if self._decoder is None:
+                call.sink.data(chunk)
+            else:
+                self._inflate(call, self._decoder, chunk)
+            if self.call is not call:
+                return
+        if self._complete:
+            self._finish(call)
+        elif self._flaw is not None:
+            self._fail(call, f"The answer of {call.label} was given up: {self._flaw}; check the provider's base_url.")
+        elif self._quiet > HEAD_LIMIT:
+            self._fail(call, f"The answer of {call.label} was given up: its head or framing is larger than 64 KiB.")
+
+    def _open_body(self, call: Call, head: HttpHead) -> bool:
+        """Give the head to the sink and get ready for its body. False if there is nothing more to deliver."""
+        coding = self._fields.get("transfer-encoding", "chunked").lower()
+        encoding = self._fields.get("content-encoding", "identity").lower()
+        flaw: str | None = None
+        if coding != "chunked":
+            flaw = "its transfer encoding is not chunked"
+        elif encoding not in ("identity", ""):
+            try:
+                self._decoder = Inflater(encoding)
+            except DecodeError as error:
+                flaw = f"it has {error}"
+            plain = {k: v for k, v in self._fields.items() if k not in ("content-encoding", "content-length")}
+            head = HttpHead(head.status, plain)
+        if flaw is not None:
+            self._fail(call, f"The answer of {call.label} was given up: {flaw}; check the provider's base_url.")
+            return False
+        self._answered = True
+        if call.bodiless:
+            self._complete, self._keep = True, False
+        call.sink.head(head)
+        return self.call is call
+
+    def _inflate(self, call: Call, decoder: Inflater, chunk: bytes) -> None:
+        try:
+            for plain in decoder.feed(chunk):
+                call.sink.data(plain)
+                if self.call is not call:
+                    return
+        except DecodeError as error:
+            self._fail(
+                call, f"The answer of {call.label} was given up: it has {error}; try again, or tell the provider."
+            )
+
+    def _finish(self, call: Call) -> None:
+        """The answer is over: first the connection goes where it belongs, then the sink hears of it."""
+        if self._decoder is not None and not self._decoder.whole and not call.bodiless:
+            self._fail(call, f"{call.label} cut its compressed answer off; try again.")
+            return
+        self.call = None
+        transport = self.transport
+        if not self._proven:
+            self._proven = True
+            self._home.proven(self)
+        if (
+            self._keep
+            and self._after is None
+            and self._flaw is None
+            and not self.gone
+            and transport is not None
+            and transport.get_write_buffer_size() == 0
+        ):
+            if call.paused:
+                self.read(True)
+            self._home.give_back(self, self._fields.get("keep-alive"))
+        else:
+            self.discard()
+        call.end()
+
+    def _fail(self, call: Call, message: str) -> None:
+        self.reset()
+        call.lose(UpstreamLost(message))
+
+    def _peer_closed(self, exc: Exception | None) -> None:
+        """End of file, a reset, or our own abort: settle what was under way."""
+        call = self.call
+        self.call = None
+        if not self.gone:
+            self.gone = True
+            self._home.withdraw(self)
+        if call is None:
+            return
+        call.connection = None
+        cause = f"({describe(exc)})" if exc is not None else "(end of file)"
+        until_eof = "content-length" not in self._fields and "transfer-encoding" not in self._fields
+        # A paused TLS connection drops what it has not read yet, so that its end of file proves nothing.
+        if self._answered and until_eof and exc is None and not call.paused:
+            self._finish(call)
+        elif self._answered:
+            call.lose(UpstreamLost(f"{call.label} cut its answer off {cause}; try again."))
+        elif self._begun:
+            call.lose(UpstreamLost(f"{call.label} cut the head of its answer off {cause}; try again."))
+        elif call.reused and not call.retried and self._loop.time() - call.wrote_at <= RETRY_WINDOW:
+            call.redial(call)
+        else:
+            call.lose(UpstreamLost(f"{call.label} closed the connection without an answer {cause}; try again."))
+
+
+def _learn(raw: bytes) -> str:
+    """The lower-case text of a header name; providers send the same few over and over."""
+    name = raw.decode("latin-1").lower()
+    if len(_names) >= _NAMES_KEPT:
+        _names.clear()
+    if len(raw) <= 64:
+        _names[raw] = name
+    return name

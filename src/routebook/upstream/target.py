@@ -1,0 +1,158 @@
+"""A request as bytes: where it goes (`Target`) and the head that goes first.
+
+Nothing a caller can put in a URL or a header may change the framing: names are tokens, values hold no control
+character, and the headers that decide about framing or the connection are ours alone.
+Source of the rules: RFC 9110 sections 5.1, 5.5 and 7.2, RFC 9112 sections 3.2 and 6.3.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from routebook import __version__
+from routebook.upstream.faults import Refused
+from routebook.wire.http import HttpRequest
+
+USER_AGENT = f"routebook/{__version__}"
+
+_PORTS = {"http": 80, "https": 443}
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_VISIBLE = re.compile(r"[\x21-\x7e]+").fullmatch
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+_OURS = frozenset(
+    ["connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
+)
+_BODY_METHODS = frozenset(["POST", "PUT", "PATCH"])
+_KEEP = 1024
+
+_names: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one URL leads. `host` is ASCII, lower case, without brackets; `path` has the query, never a fragment."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    @property
+    def label(self) -> str:
+        """host:port, the only part of a URL that may appear in a message."""
+        return f"{self.bracketed}:{self.port}"
+
+    @property
+    def bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        return self.bracketed if _PORTS[self.scheme] == self.port else self.label
+
+
+def parse_target(url: str) -> Target:
+    """An absolute http or https URL, taken apart. Raises `Refused` with a sentence that never quotes the URL."""
+    if not _VISIBLE(url) and not url.isprintable():
+        raise Refused("the URL has control characters in it; correct the provider's base_url")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise Refused("the URL is not valid; correct the provider's base_url") from error
+    if parts.scheme not in _PORTS or not host:
+        raise Refused("the URL is not an absolute http or https URL; correct the provider's base_url")
+    if "@" in parts.netloc:
+        raise Refused("the URL has a user name or password in it; put the credential into api_key")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError as error:
+            raise Refused("the URL's host name is not valid; correct the provider's base_url") from error
+    path = parts.path or "/"
+    if parts.query:
+        path = f"{path}?{parts.query}"
+    if not _VISIBLE(path) or not path.startswith("/") or not _VISIBLE(host):
+        raise Refused("the URL has characters that must be percent-encoded; correct the provider's base_url")
+    return Target(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, path)
+
+
+class Targets:
+    """`parse_target` with a memory: a gateway sends to few URLs, many times."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Target] = {}
+
+    def get(self, url: str) -> Target:
+        target = self._known.get(url)
+        if target is None:
+            target = parse_target(url)
+            if len(self._known) >= _KEEP:
+                self._known.clear()
+            self._known[url] = target
+        return target
+
+
+def render_head(
+    request: HttpRequest, target: Target, *, via: str | None = None, proxy_auth: str | None = None
+) -> bytes:
+    """Request line and headers, to the empty line. Raises `Refused`.
+
+    `via` replaces the path by the absolute form that a plain HTTP proxy wants, `proxy_auth` is that proxy's credential.
+    """
+    if not _TOKEN(request.method):
+        raise Refused("the request's method is not a token")
+    lines = [f"{request.method} {via or target.path} HTTP/1.1\r\n"]
+    host = length = encoding = agent = False
+    for name, value in request.headers:
+        lower = _names.get(name) or _learn(name)
+        if not value.isprintable() and _FORBIDDEN(value):
+            raise Refused(f"the value of the request header {lower} has a line break or control character in it")
+        if lower == "host":
+            if host:
+                raise Refused("the request has more than one Host header")
+            host = True
+        elif lower == "content-length":
+            if length or value != str(len(request.body)):
+                raise Refused("the request's Content-Length is not the length of its body")
+            length = True
+        elif lower == "accept-encoding":
+            encoding = True
+        elif lower == "user-agent":
+            agent = True
+        lines.append(f"{name}: {value}\r\n")
+    if not host:
+        lines.insert(1, f"Host: {target.authority}\r\n")
+    if not length and (request.body or request.method in _BODY_METHODS):
+        lines.append(f"Content-Length: {len(request.body)}\r\n")
+    if not encoding:
+        lines.append("Accept-Encoding: identity\r\n")
+    if not agent:
+        lines.append(f"User-Agent: {USER_AGENT}\r\n")
+    if proxy_auth is not None:
+        lines.append(f"Proxy-Authorization: {proxy_auth}\r\n")
+    lines.append("\r\n")
+    try:
+        return "".join(lines).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Refused("a request header has a character that HTTP cannot carry (outside Latin-1)") from error
+
+
+def _learn(name: str) -> str:
+    """Check a header name once and remember its lower case."""
+    if not _TOKEN(name):
+        raise Refused("the name of a request header is not a token")
+    lower = name.lower()
+    if lower in _OURS:
+        raise Refused(f"the request header {lower} belongs to the transport and cannot be set")
+    if len(_names) >= _KEEP:
+        _names.clear()
+    _names[name] = lower
+    return lower
