@@ -1,0 +1,239 @@
+"""Anthropic Messages as an upstream: the reader of answers, streamed or whole, and the `UPSTREAM` object.
+
+The dialect lies in four files: this one frames bytes, `anthropic_fold.py` says what they mean, `anthropic_request.py`
+builds requests, `anthropic_models.py` knows what each Claude accepts. Sources, read 2026-11: platform.claude.com
+"Messages", "Streaming messages", "Errors".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from routebook.core.call import Call, Losses
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import UpstreamFault, UpstreamLost
+from routebook.core.events import Event, Failed
+from routebook.core.ids import Mint
+from routebook.dialects import anthropic_request, faults
+from routebook.dialects.anthropic_fold import BAD, Fold, read_message
+from routebook.wire import codec, sse
+from routebook.wire.http import HttpHead, HttpRequest
+
+UNARY_BYTES_MAX = 64 * 2**20
+"""A unary body larger than this is not an answer; documents that a fetch tool returned may take tens of megabytes."""
+
+_BOM = b"\xef\xbb\xbf"
+_SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+class Anthropic:
+    """The dialect as a client of a vendor (`dialects.base.Upstream`)."""
+
+    name = "anthropic"
+
+    def build(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        """POST {base_url}/v1/messages. Raises BadRequest, CannotExpress."""
+        return anthropic_request.build(call, endpoint, secret, losses)
+
+    def reader(self, head: HttpHead, mint: Mint) -> Reader:
+        """The vendor mints all ids of an answer, so `mint` is not needed."""
+        return Reader(head)
+
+    def fault(self, head: HttpHead, body: bytes) -> UpstreamFault:
+        """What an answer of any status but 200 means."""
+        return faults.from_answer(head, body)
+
+
+UPSTREAM = Anthropic()
+
+
+class Reader:
+    """Reads one answer of status 200 (`dialects.base.Reader`).
+
+    The first bytes decide between stream and whole message, the content type where they do not: relays are known to
+    answer a stream request with a JSON error under an event-stream type, and the reverse.
+    """
+
+    __slots__ = ("_body", "_done", "_fold", "_head", "_held", "_shape", "_size", "_sse")
+
+    def __init__(self, head: HttpHead) -> None:
+        self._head = head
+        self._shape: str | None = None
+        self._held = b""
+        self._body: list[bytes] = []
+        self._size = 0
+        self._sse = sse.SseDecoder()
+        self._fold = Fold()
+        self._done = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self._done:
+            return []
+        if self._shape is None:
+            self._held = (self._held + data).lstrip(b" \t\r\n")
+            self._shape = _shape(self._held, self._head.content_type)
+            if self._shape is None:
+                return []
+            data, self._held = self._held.removeprefix(_BOM), b""
+        if self._shape == "stream":
+            return self._stream(data)
+        if self._shape == "message":
+            self._size += len(data)
+            if self._size > UNARY_BYTES_MAX:
+                return self._garbage("its body is larger than an answer can be")
+            self._body.append(data)
+            return []
+        return self._garbage("its body is neither JSON nor server-sent events", data)
+
+    def end(self) -> list[Event]:
+        if self._done:
+            return []
+        if self._shape == "message":
+            return self._message(b"".join(self._body))
+        if self._shape is None and self._held:
+            return self._garbage("its body is neither JSON nor server-sent events", self._held)
+        out: list[Event] = []
+        for event in self._sse.end():
+            out += self._event(event, cut=True)
+        if not self._done and not self._fold.finished:
+            out += self._lost()
+        self._done = True
+        return out
+
+    def _stream(self, data: bytes) -> list[Event]:
+        try:
+            frames = self._sse.feed(data)
+        except sse.TooLong:
+            return self._garbage("one of its events is larger than an event can be")
+        out: list[Event] = []
+        for frame in frames:
+            out += self._event(frame)
+            if self._done:
+                self._sse = sse.SseDecoder()  # what follows the end mark is not kept
+                break
+        return out
+
+    def _event(self, event: sse.SseEvent, cut: bool = False) -> list[Event]:
+        """One server-sent event; `cut`: it ended with the connection, so it may be a piece of one."""
+        data = event.data.strip()
+        if not data or self._done:
+            return []
+        if data == b"[DONE]":  # Anthropic sends none, relays do
+            self._done = True
+            return [] if self._fold.finished else self._lost()
+        try:
+            frame = codec.decode_exact(data)
+        except BAD:
+            if cut:
+                return []
+            return self._garbage("an event of its stream is not JSON", data)
+        kind = (frame.get("type") or event.event) if isinstance(frame, dict) else None
+        if kind == "error" or (isinstance(frame, dict) and frame.get("error") and kind not in _KINDS):
+            return self._failed(faults.from_object(frame, self._head))
+        if not isinstance(kind, str) or not kind or kind == "message":
+            return self._garbage("an event of its stream has no type of this dialect", data)
+        return self._known(kind, frame)
+
+    def _known(self, kind: str, frame: dict[str, Any]) -> list[Event]:
+        fold = self._fold
+        index = frame.get("index")
+        index = index if isinstance(index, int) else 0
+        if kind == "content_block_delta":
+            delta = frame.get("delta")
+            return fold.block_delta(index, delta) if isinstance(delta, dict) else []
+        if kind == "content_block_start":
+            block = frame.get("content_block")
+            return fold.block_start(index, block) if isinstance(block, dict) else []
+        if kind == "content_block_stop":
+            return fold.block_stop(index)
+        if kind == "message_start":
+            message = frame.get("message")
+            return [fold.start(message), *fold.counted()] if isinstance(message, dict) else []
+        if kind == "message_delta":
+            return fold.message_delta(frame)
+        if kind == "message_stop":
+            self._done = True
+            return fold.finish(None)
+        return []  # ping, and the kinds that Anthropic's versioning allows to be added
+
+    def _message(self, body: bytes) -> list[Event]:
+        try:
+            value = codec.decode_exact(body)
+        except BAD:
+            length = _value_length(body)
+            if length is None:
+                return self._lost()
+            try:
+                value = codec.decode_exact(body[:length])
+            except BAD:
+                return self._garbage("its body is not JSON", body)
+        if isinstance(value, dict):
+            if value.get("type") == "error" or (value.get("error") and "content" not in value):
+                return self._failed(faults.from_object(value, self._head))
+            if isinstance(value.get("content"), (list, str)):
+                self._done = True
+                return read_message(value)
+        return self._garbage("its body is no message of this dialect", body)
+
+    def _lost(self) -> list[Event]:
+        return self._failed(
+            UpstreamLost(
+                "The provider's answer broke off before its end; try again.", provider_status=self._head.status
+            )
+        )
+
+    def _garbage(self, what: str, sample: bytes = b"") -> list[Event]:
+        return self._failed(faults.garbage(what, sample))
+
+    def _failed(self, fault: UpstreamFault) -> list[Event]:
+        self._done = True
+        self._body = []
+        return [Failed(fault)]
+
+
+_KINDS = frozenset(
+    (
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+    )
+)
+
+
+def _shape(held: bytes, content_type: str) -> str | None:
+    """`stream`, `message`, `garbage`, or None while too few bytes are known; blanks before them are already gone."""
+    held = held.removeprefix(_BOM)
+    if not held or _BOM.startswith(held):
+        return None
+    if held[:1] in (b"{", b"["):
+        return "message"
+    if held.startswith(_SSE_STARTS):
+        return "stream"
+    if any(start.startswith(held) for start in _SSE_STARTS):
+        return None
+    return "stream" if content_type == "text/event-stream" and held[:1] != b"<" else "garbage"
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]"]', re.DOTALL)
+"""a whole JSON string, a bracket, or the quote of a string that does not end"""
+
+
+def _value_length(body: bytes) -> int | None:
+    """Bytes up to the end of the JSON object or array that `body` begins with; None if it does not end."""
+    depth = 0
+    for token in _TOKEN.finditer(body):
+        sign = token.group()
+        if sign == b'"':
+            return None
+        if sign in (b"{", b"["):
+            depth += 1
+        elif sign in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    return None
