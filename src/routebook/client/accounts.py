@@ -1,6 +1,6 @@
 """Owns the types of keys and credits, and what a caller may say when making or changing a key.
 
-Source: `/keys`, `/keys/{hash}`, `/key` and `/credits` of the API (OpenAPI of 2026-08-22; platform notes, sections 1, 4).
+Source: `/keys`, `/keys/{hash}`, `/key` and `/credits` of the API (OpenAPI of 2026-08-22, platform notes 1 and 4).
 A key of the JSON that the server did not send is None. Money is USD, exact.
 """
 

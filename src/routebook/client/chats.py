@@ -70,7 +70,7 @@ class FunctionCall(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ToolCall(Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """A call of a tool. In a stream, `index` says which call a piece belongs to; only its first piece has id and name."""
+    """A call of a tool. In a stream, `index` says which call a piece belongs to; only the first has id and name."""
 
     id: str | None = None
     type: str | None = None
