@@ -12,6 +12,7 @@ from routebook.core.errors import BadRequest
 from routebook.core.people import Key
 from routebook.ledger.book import Book
 from routebook.ledger.people import People
+from routebook.observe.clock import Dice
 from routebook.policy.admission import Purpose, admit, credential
 from routebook.store.port import Store
 from routebook.wire.codec import DecodeError, T, decode_as, encode
@@ -33,6 +34,9 @@ class Desk(Protocol):
     def credits(self) -> Decimal:
         """USD the account was given, from the configuration"""
 
+    @property
+    def dice(self) -> Dice: ...
+
     def now_ns(self) -> int:
         """Nanoseconds of unix time."""
 
@@ -48,7 +52,7 @@ def answer(body: Any, status: int = 200) -> Response:
 
 
 async def read_body(request: Request, kind: type[T]) -> T:
-    """The JSON body as a typed value; members the type does not name are ignored. Raises BadRequest naming the place."""
+    """The JSON body as a typed value; other members are ignored. Raises BadRequest naming the place."""
     try:
         return decode_as(await request.body(), kind)
     except DecodeError as error:

@@ -57,7 +57,7 @@ class Shipper:
         if not rows:
             return 0
         ended = {row.n for row in rows if row.state in State.TERMINAL}
-        # An amendment always follows the outcome: without the outcome in this batch, its posting is in the store already.
+        # An amendment follows the outcome: without the outcome in this batch, its posting is in the store already.
         touched = ended | {row.n for row in rows if row.state == State.AMENDMENT}
         generations: list[Stored] = []
         postings: list[Posting] = []
@@ -105,7 +105,7 @@ class Shipper:
             self.trouble = fault.message
             return 0
         except Exception as error:
-            # A batch that cannot be shipped must not end the shipper in silence: it stays in trouble, for all to see.
+            # A batch that cannot be shipped must not end the shipper in silence.
             if self.trouble is None:
                 _log.exception("shipping of daybook %s failed", self._daybook.name)
             self.trouble = f"{type(error).__name__} while shipping; the log has the details"

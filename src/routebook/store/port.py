@@ -65,7 +65,7 @@ class Store(Protocol):
     async def apps(self) -> list[App]: ...
 
     async def app(self, url: str, title: str | None) -> App:
-        """The app of that URL, created with the next id if new; a title that is given is kept."""
+        """The app of that URL, created with the next id if new; a title that is given replaces the old one."""
 
     async def put_app(self, app: App) -> None: ...
 
@@ -82,14 +82,23 @@ class Store(Protocol):
     async def generation(self, id: str) -> Stored | None: ...
 
     async def generations(
-        self, *, account: str | None, since_ns: int = 0, until_ns: int | None = None, model: str | None = None, limit: int = 100
+        self,
+        *,
+        account: str | None,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+        model: str | None = None,
+        limit: int = 100,
     ) -> list[Stored]:
-        """Newest first."""
+        """Newest first; accepted in [since_ns, until_ns); `account` and `model` None = all."""
 
     async def spend(self) -> list[Spend]:
         """All days of all keys."""
 
     async def version(self) -> int:
-        """Changes whenever another process changed the store: then snapshots are read again."""
+        """Changes whenever keys or apps changed, by whichever process: then snapshots are read again.
+
+        Shipping does not change it: rows come twice a second, and nobody keeps a snapshot of them.
+        """
 
     async def close(self) -> None: ...

@@ -1,0 +1,332 @@
+"""The store in one SQLite file: the default, nothing to install. Several processes may have it open at once.
+
+Small reads run where they are called: in WAL mode a reader waits for nobody. Writes and long reads run one after
+another on a thread of the store's own, with its own connection, because a writer may have to wait for another process.
+Money is decimal text, added in Python inside the transaction. The file is readable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time  # noqa: TID251 - only to wait, never to ask what time it is
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from routebook.core.errors import Unavailable
+from routebook.core.money import ZERO, add, plain
+from routebook.core.people import App, Key
+from routebook.store.migrate import migrate
+from routebook.store.port import Posting, Spend, Stored
+
+R = TypeVar("R")
+
+BUSY_MS = 5_000
+"""how long a write waits for the writer of another process"""
+
+_CLOSED = "The store is closed: the gateway is shutting down."
+_KEY = (
+    "hash, name, label, account, disabled, management, limit_usd, limit_reset, include_byok_in_limit, "
+    "created_at, updated_at, expires_at, creator_user_id, workspace_id"
+)
+_STORED = "id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total, folded"
+_UPSERT = (
+    f"INSERT INTO generations ({_STORED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (daybook, n) DO UPDATE SET "
+    "id = excluded.id, accepted_ns = excluded.accepted_ns, account = excluded.account, key_hash = excluded.key_hash, "
+    "model = excluded.model, provider = excluded.provider, state = excluded.state, total = excluded.total, "
+    "folded = excluded.folded"
+)
+
+
+class SqliteStore:
+    """`store.port.Store` on a file. Made ready by the constructor: file, schema and connections."""
+
+    def __init__(self, path: Path) -> None:
+        """Creates file and folder where missing, and brings the schema up to date. Raises Unavailable if it cannot."""
+        self.path = path
+        self._writer, _ = _ready(path)
+        self._reader = _connect(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="routebook-store")
+        self._closed = False
+
+    # -- keys and apps
+
+    async def keys(self) -> list[Key]:
+        return [_key(row) for row in self._read(f"SELECT {_KEY} FROM keys ORDER BY created_at, hash")]
+
+    async def put_key(self, key: Key) -> None:
+        marks = ", ".join("?" * 14)
+        await self._write(
+            lambda db: db.execute(f"INSERT OR REPLACE INTO keys ({_KEY}) VALUES ({marks})", _key_row(key))
+        )
+
+    async def delete_key(self, hash: str) -> bool:
+        return await self._write(lambda db: db.execute("DELETE FROM keys WHERE hash = ?", (hash,)).rowcount > 0)
+
+    async def apps(self) -> list[App]:
+        return [App(*row) for row in self._read("SELECT id, url, title FROM apps ORDER BY id")]
+
+    async def app(self, url: str, title: str | None) -> App:
+        for row in self._read("SELECT id, url, title FROM apps WHERE url = ?", (url,)):
+            if title is None or title == row[2]:
+                return App(*row)
+        statement = (
+            "INSERT INTO apps (url, title) VALUES (?, ?) ON CONFLICT (url) DO UPDATE SET "
+            "title = coalesce(excluded.title, title) RETURNING id, url, title"
+        )
+        rows = await self._write(lambda db: db.execute(statement, (url, title)).fetchall())
+        return App(*rows[0])
+
+    async def put_app(self, app: App) -> None:
+        row = (app.id, app.url, app.title)
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO apps (id, url, title) VALUES (?, ?, ?)", row))
+
+    # -- generations and spend
+
+    async def cursor(self, daybook: str) -> int:
+        rows = self._read("SELECT seq FROM cursors WHERE daybook = ?", (daybook,))
+        return int(rows[0][0]) if rows else 0
+
+    async def ship(self, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
+        await self._write(lambda db: _ship(db, daybook, upto, generations, postings))
+
+    async def generation(self, id: str) -> Stored | None:
+        rows = self._read(f"SELECT {_STORED} FROM generations WHERE id = ?", (id,))
+        return _stored(rows[0]) if rows else None
+
+    async def generations(
+        self,
+        *,
+        account: str | None,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+        model: str | None = None,
+        limit: int = 100,
+    ) -> list[Stored]:
+        where, values = ["accepted_ns >= ?"], [since_ns]  # type: list[str], list[Any]
+        for clause, value in (("accepted_ns < ?", until_ns), ("account = ?", account), ("model = ?", model)):
+            if value is not None:
+                where.append(clause)
+                values.append(value)
+        statement = (
+            f"SELECT {_STORED} FROM generations WHERE {' AND '.join(where)} "
+            "ORDER BY accepted_ns DESC, daybook DESC, n DESC LIMIT ?"
+        )
+        rows = await self._on_thread(lambda db: db.execute(statement, (*values, limit)).fetchall())
+        return [_stored(row) for row in rows]
+
+    async def spend(self) -> list[Spend]:
+        rows = await self._on_thread(
+            lambda db: db.execute(
+                "SELECT key_hash, account, day, usage, byok, requests FROM spend ORDER BY day, key_hash, account"
+            ).fetchall()
+        )
+        return [Spend(row[0], row[1], row[2], Decimal(row[3]), Decimal(row[4]), row[5]) for row in rows]
+
+    async def version(self) -> int:
+        return int(self._read("SELECT value FROM counters WHERE name = 'version'")[0][0])
+
+    async def close(self) -> None:
+        """Waits for a write that is under way. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
+        self._thread.shutdown(wait=False)
+
+    # -- how statements run
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        if self._closed:
+            raise Unavailable(_CLOSED)
+        with _faults():
+            return self._reader.execute(statement, values).fetchall()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        return await self._on_thread(lambda db: _transaction(db, work))
+
+    async def _on_thread(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        def run() -> R:
+            with _faults():
+                return work(self._writer)
+
+        if self._closed:
+            raise Unavailable(_CLOSED)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+
+def upgrade(path: Path) -> tuple[int, int]:
+    """Bring the file's schema up to date: (schema before, schema after). Raises Unavailable if it cannot."""
+    db, schemas = _ready(path)
+    db.close()
+    return schemas
+
+
+def _ready(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    """A connection to the file, created where missing, and its schema (before, after)."""
+    try:
+        _prepare_file(path)
+        with _faults():
+            db = _connect(path)
+            try:
+                return db, migrate(db)
+            except BaseException:
+                db.close()
+                raise
+    except OSError as error:
+        raise Unavailable(f"The store {path} cannot be opened: {error.strerror}.") from error
+    except Unavailable as fault:
+        raise Unavailable(f"{path}: {fault.message}") from fault
+
+
+def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], R]) -> R:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(db)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _ship(db: sqlite3.Connection, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
+    row = db.execute("SELECT seq FROM cursors WHERE daybook = ?", (daybook,)).fetchone()
+    if row is not None and upto <= row[0]:
+        return
+    db.execute("INSERT OR REPLACE INTO cursors (daybook, seq) VALUES (?, ?)", (daybook, upto))
+    db.executemany(_UPSERT, [_stored_row(each) for each in generations])
+    sums: dict[tuple[str, str, str], tuple[Decimal, Decimal, int]] = {}
+    for posting in postings:
+        place = (posting.key_hash, posting.day, posting.account)
+        usage, byok, requests = sums.get(place) or _spent(db, place)
+        sums[place] = add(usage, posting.usage), add(byok, posting.byok), requests + posting.requests
+    db.executemany(
+        "INSERT OR REPLACE INTO spend (key_hash, day, account, usage, byok, requests) VALUES (?, ?, ?, ?, ?, ?)",
+        [(*place, plain(usage), plain(byok), requests) for place, (usage, byok, requests) in sums.items()],
+    )
+
+
+def _spent(db: sqlite3.Connection, place: tuple[str, str, str]) -> tuple[Decimal, Decimal, int]:
+    row = db.execute(
+        "SELECT usage, byok, requests FROM spend WHERE key_hash = ? AND day = ? AND account = ?", place
+    ).fetchone()
+    return (Decimal(row[0]), Decimal(row[1]), row[2]) if row else (ZERO, ZERO, 0)
+
+
+def _key_row(key: Key) -> tuple[Any, ...]:
+    return (
+        key.hash,
+        key.name,
+        key.label,
+        key.account,
+        int(key.disabled),
+        int(key.management),
+        None if key.limit is None else plain(key.limit),
+        key.limit_reset,
+        int(key.include_byok_in_limit),
+        key.created_at,
+        key.updated_at,
+        key.expires_at,
+        key.creator_user_id,
+        key.workspace_id,
+    )
+
+
+def _key(row: Any) -> Key:
+    return Key(
+        hash=row[0],
+        name=row[1],
+        label=row[2],
+        account=row[3],
+        disabled=bool(row[4]),
+        management=bool(row[5]),
+        limit=None if row[6] is None else Decimal(row[6]),
+        limit_reset=row[7],
+        include_byok_in_limit=bool(row[8]),
+        created_at=row[9],
+        updated_at=row[10],
+        expires_at=row[11],
+        creator_user_id=row[12],
+        workspace_id=row[13],
+    )
+
+
+def _stored_row(each: Stored) -> tuple[Any, ...]:
+    return (
+        each.id,
+        each.daybook,
+        each.n,
+        each.accepted_ns,
+        each.account,
+        each.key_hash,
+        each.model,
+        each.provider,
+        each.state,
+        plain(each.total),
+        each.folded,
+    )
+
+
+def _stored(row: Any) -> Stored:
+    id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total, folded = row
+    return Stored(
+        id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total=Decimal(total), folded=folded
+    )
+
+
+def _prepare_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.is_file() and path.stat().st_mode & 0o077:
+            # SQLite gives its side files the mode of the main one, so this covers them too. A file of another owner
+            # that we may use all the same is that owner's decision.
+            with contextlib.suppress(PermissionError):
+                path.chmod(0o600)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    _use_wal(db)
+    # A power cut must not take back a key that was handed out; there are few commits, and they are off the loop.
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA journal_size_limit = 67108864")
+    return db
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """WAL is a property of the file, set once. Where two processes set it at the same moment, SQLite does not wait."""
+    for left in reversed(range(BUSY_MS // 20)):
+        try:
+            mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(0.02)
+            continue
+        if mode != "wal":
+            raise Unavailable(f"The store's file system has no shared memory for SQLite (journal mode {mode}).")
+        return
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """What SQLite reports about file and disk is Unavailable; a wrong statement or a broken rule stays what it is."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError):
+        raise
+    except sqlite3.Error as error:
+        raise Unavailable(
+            f"The store cannot be used now ({error}); check its disk and file rights, then try again.", retry_after=1
+        ) from error
