@@ -128,8 +128,11 @@ class Reader:
             if cut:
                 return []
             return self._garbage("an event of its stream is not JSON", data)
-        kind = (frame.get("type") or event.event) if isinstance(frame, dict) else None
-        if kind == "error" or (isinstance(frame, dict) and frame.get("error") and kind not in _KINDS):
+        if not isinstance(frame, dict):
+            return self._garbage("an event of its stream is no object", data)
+        kind = frame.get("type") or event.event
+        known = isinstance(kind, str) and kind in _KINDS
+        if kind == "error" or (not known and frame.get("error")):
             return self._failed(faults.from_object(frame, self._head))
         if not isinstance(kind, str) or not kind or kind == "message":
             return self._garbage("an event of its stream has no type of this dialect", data)

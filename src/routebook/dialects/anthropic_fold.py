@@ -146,7 +146,8 @@ class Fold:
             return [*self.block_stop(index), *self.block_start(index, value)]
         block = self._open(index, kind if isinstance(kind, str) else "text", value)
         if block.kind == "text":
-            block.citations += [c for c in value.get("citations") or () if isinstance(c, dict)]
+            if isinstance(cited := value.get("citations"), list):
+                block.citations += [citation for citation in cited if isinstance(citation, dict)]
             return self._said(value.get("text"))
         if block.kind == "thinking":
             return _thought(block.ordinal, value.get("thinking"), value.get("signature"))
