@@ -29,10 +29,12 @@ class SseEvent(NamedTuple):
 class SseDecoder:
     """Feed it bytes; it gives the events that are complete. Splitting the bytes differently changes nothing."""
 
-    __slots__ = ("_begun", "_buffer", "_data", "_event", "_size", "_skip_lf")
+    __slots__ = ("_begun", "_buffer", "_data", "_event", "_held", "_pieces", "_size", "_skip_lf")
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._pieces: list[bytes] = []  # of a line whose end has not come: joined once, however small they are
+        self._held = 0
         self._data: list[bytes] = []
         self._event = ""
         self._size = 0
@@ -41,7 +43,13 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Events completed by `chunk`. Raises TooLong."""
-        data = self._buffer + chunk if self._buffer else chunk
+        if self._begun and b"\n" not in chunk and b"\r" not in chunk and not self._skip_lf:
+            self._pieces.append(chunk)
+            self._held += len(chunk)
+            if self._held + len(self._buffer) + self._size > EVENT_BYTES_MAX:
+                raise TooLong
+            return []
+        data = self._joined() + chunk
         if not self._begun:
             if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
                 self._buffer = data
@@ -72,16 +80,24 @@ class SseDecoder:
 
     def end(self) -> list[SseEvent]:
         """The event that EOF completed, if any."""
-        line, self._buffer = self._buffer, b""
+        line, self._buffer = self._joined(), b""
         if line:
             self._line(line)
         return [self._take()] if self._data else []
+
+    def _joined(self) -> bytes:
+        if not self._pieces:
+            return self._buffer
+        data = b"".join((self._buffer, *self._pieces))
+        self._pieces.clear()
+        self._held = 0
+        return data
 
     def _line(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._size += len(value)
+            self._size += len(value) + 1
             if self._size > EVENT_BYTES_MAX:
                 raise TooLong
             self._data.append(value)

@@ -1,0 +1,51 @@
+"""The chat completions dialect, both faces: as a client of OpenAI and everyone who speaks its API, and to callers.
+
+`reader` reads answers, `usage` counts, `build` writes requests to vendors (their quirks are rows of vendors.toml),
+`surface` reads callers' requests, `writer` writes their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from routebook.core.call import Call, Losses
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import UpstreamFault
+from routebook.core.ids import Mint
+from routebook.dialects import faults
+from routebook.dialects.base import Reader
+from routebook.dialects.openai_chat.build import build
+from routebook.dialects.openai_chat.reader import ChatReader
+from routebook.dialects.openai_chat.surface import ChatSurface
+from routebook.dialects.vendors import PLAIN, Vendor
+from routebook.wire.http import HttpHead, HttpRequest
+
+__all__ = ["SURFACE", "UPSTREAM", "ChatSurface", "ChatUpstream"]
+
+
+class ChatUpstream:
+    """The dialect as a client. `vendors` are the rows whose quirks apply to what is sent, by slug."""
+
+    name = "openai_chat"
+
+    def __init__(self, vendors: Mapping[str, Vendor] | None = None) -> None:
+        self._vendors = dict(vendors or {})
+
+    def build(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        """POST {base_url}/chat/completions. May raise CannotExpress."""
+        row = self._vendors.get(endpoint.provider.vendor or "")
+        return build(call, endpoint, secret, losses, row.quirks if row is not None else PLAIN)
+
+    def reader(self, head: HttpHead, mint: Mint) -> Reader:
+        """Reads every known form of the family, streamed or not, whoever answers."""
+        return ChatReader(head, mint)
+
+    def fault(self, head: HttpHead, body: bytes) -> UpstreamFault:
+        """What an answer of any status but 200 means."""
+        return faults.from_answer(head, body)
+
+
+UPSTREAM = ChatUpstream()
+"""Without vendor rows: nothing but the dialect itself."""
+
+SURFACE = ChatSurface()

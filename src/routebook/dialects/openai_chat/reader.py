@@ -1,0 +1,382 @@
+"""Reads answers of the chat completions family, streamed and not, from any provider, into canonical events.
+
+Vendor forms and where they were seen (API references and answers, read 2026-11): `x_groq` (Groq), content as a list
+of parts with `thinking` and `reference` (Mistral), `reasoning_content` (DeepSeek, Moonshot, xAI, Z.AI), `reasoning` and
+`reasoning_details` (OpenRouter, Groq, Cerebras, vLLM), usage inside a choice (Moonshot), usage on every chunk
+(Perplexity), tool calls without index or with one index for all, legacy `function_call`, error objects in the middle
+of a stream with or without `event: error`. What only one provider sends travels in `Delta.extra`, so that a caller of
+the same dialect loses nothing: members of the delta under their own name, of the choice as `choice.NAME`, of the whole
+answer as `answer.NAME`. (`obfuscation` is padding against traffic analysis and is left out.)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from routebook.core.errors import UpstreamFault, UpstreamLost
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
+from routebook.core.ids import Mint
+from routebook.core.usage import Usage
+from routebook.dialects import faults
+from routebook.dialects.openai_chat.message import Calls, content_of
+from routebook.dialects.openai_chat.usage import counts
+from routebook.wire import codec, sse
+from routebook.wire.http import HttpHead
+
+UNARY_BYTES_MAX = 64 * 2**20
+"""A body beyond this is no chat answer."""
+
+_MARKS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_ANSWER = frozenset(
+    (
+        "id object created model choices usage service_tier system_fingerprint provider error obfuscation status_code "
+        "request_id"
+    ).split()
+)
+_CHOICE = frozenset("index delta message finish_reason native_finish_reason logprobs usage error text".split())
+
+_REASONS = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "complete": "stop",
+    "completed": "stop",
+    "pause_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "sensitive": "content_filter",
+    "recitation": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "error": "error",
+    "abort": "error",
+    "network_error": "error",
+    "malformed_function_call": "error",
+    "insufficient_system_resource": "error",
+}
+"""native, in lower case -> normalised; a word that is not here means that the model stopped. Generation record, 9.2."""
+
+
+class ChatReader:
+    """One answer; see dialects.base.Reader for the rules."""
+
+    __slots__ = (
+        "_calls",
+        "_closed",
+        "_finished",
+        "_head",
+        "_mint",
+        "_mode",
+        "_pieces",
+        "_seen",
+        "_shown",
+        "_size",
+        "_sse",
+        "_start",
+        "_usage",
+    )  # fmt: skip
+
+    def __init__(self, head: HttpHead, mint: Mint) -> None:
+        self._head = head
+        self._mint = mint
+        self._mode = ""
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._sse = sse.SseDecoder()
+        self._closed = False
+        self._start: Start | None = None
+        self._usage: Usage | None = None
+        self._calls: dict[int, Calls] = {}
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+        self._shown: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that these bytes complete. Never raises."""
+        if self._closed:
+            return []
+        if not self._mode:
+            return self._sniff(data)
+        if self._mode == "unary":
+            return self._collect(data)
+        return self._stream(data)
+
+    def end(self) -> list[Event]:
+        """EOF."""
+        if self._closed:
+            return []
+        if self._mode == "stream":
+            out: list[Event] = []
+            for event in self._sse.end():
+                out += self._event(event)
+            return out + self._close()
+        body = b"".join(self._pieces)
+        if not body.strip():
+            return self._fail(UpstreamLost("The provider ended its answer before the first byte; try again."))
+        if self._mode == "unary":
+            return self._whole(body)
+        return self._fail(faults.garbage("it is neither JSON nor an event stream", body))
+
+    # --- bytes --------------------------------------------------------------------------------------------------------
+
+    def _sniff(self, data: bytes) -> list[Event]:
+        """The first bytes say what the answer is; the content type only helps where they leave it open."""
+        self._pieces.append(data)
+        held = b"".join(self._pieces)
+        start = held.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not start or b"\xef\xbb\xbf".startswith(held):
+            self._pieces = [held] if len(held) < 3 else []  # leading blanks are a router's sign of life
+            return []
+        if start[:1] in (b"{", b"["):
+            self._mode = "unary"
+            self._pieces = []
+            return self._collect(held)
+        declared = self._head.content_type == "text/event-stream" and start[:1] != b"<"
+        if declared or start.startswith(_MARKS):
+            self._mode = "stream"
+            self._pieces = []
+            return self._stream(held)
+        if any(mark.startswith(start) for mark in _MARKS):
+            return []
+        return self._fail(faults.garbage("it is neither JSON nor an event stream", held))
+
+    def _collect(self, data: bytes) -> list[Event]:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > UNARY_BYTES_MAX:
+            return self._fail(faults.garbage(f"its body is larger than {UNARY_BYTES_MAX} bytes"))
+        return []
+
+    def _stream(self, data: bytes) -> list[Event]:
+        try:
+            events = self._sse.feed(data)
+        except sse.TooLong:
+            return self._fail(faults.garbage(f"one event is larger than {sse.EVENT_BYTES_MAX} bytes"))
+        out: list[Event] = []
+        for event in events:
+            out += self._event(event)
+        return out
+
+    def _event(self, event: sse.SseEvent) -> list[Event]:
+        data = event.data.strip()
+        if self._closed or not data:
+            return []
+        if data == b"[DONE]":
+            return self._close()
+        try:
+            value = _decode(data)
+        except codec.DecodeError:
+            if self._finished and self._finished == self._seen:
+                return self._close()  # a good answer with junk behind its finish stays good
+            return self._fail(faults.garbage("one event's data is not JSON", data))
+        if event.event == "error":
+            return self._fail(faults.from_object(value, self._head))
+        if not isinstance(value, dict):
+            return self._fail(faults.garbage("one event's data is no JSON object", data))
+        return self._answer(value, "delta")
+
+    def _whole(self, body: bytes) -> list[Event]:
+        try:
+            value = _decode_leading(body.removeprefix(b"\xef\xbb\xbf").strip())
+        except codec.DecodeError:
+            return self._fail(faults.garbage("its body is not JSON", body))
+        if isinstance(value, list) and value and isinstance(value[0], dict) and "error" in value[0]:
+            value = value[0]
+        if not isinstance(value, dict):
+            return self._fail(faults.garbage("its body is no JSON object", body))
+        out = self._answer(value, "message")
+        if not self._closed and not self._seen:
+            return out + self._fail(faults.garbage("it has no choices", body))
+        return out + self._close()
+
+    def _close(self) -> list[Event]:
+        """The end mark or EOF: good if every choice that was seen has finished."""
+        if self._closed:
+            return []
+        if self._finished and self._finished == self._seen:
+            self._closed = True
+            return []
+        return self._fail(UpstreamLost("The provider's answer stopped before its finish; try again."))
+
+    def _fail(self, fault: UpstreamFault) -> list[Event]:
+        self._closed = True
+        self._pieces = []
+        return [Failed(fault)]
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _answer(self, value: dict[str, Any], member: str) -> list[Event]:
+        """One chunk, or the whole of a unary answer; `member` names where a choice keeps its message."""
+        out: list[Event] = []
+        self._begin(value, out)
+        choices = value.get("choices")
+        choices = choices if isinstance(choices, list) else []
+        failed: Any = value if _is_error(value) else None
+        extra = self._fresh(value)
+        finishes: list[Event] = []
+        reports: list[Any] = []
+        for place, choice in enumerate(choices):
+            if not isinstance(choice, dict):
+                continue
+            self._choice(choice, place, member, extra, out, finishes)
+            extra = {}
+            reports.append(choice.get("usage"))
+            if isinstance(choice.get("error"), (dict, str)) and choice["error"]:
+                failed = failed or choice
+        if extra:
+            out.append(Delta(extra=extra))
+        if failed is None:
+            out += finishes
+        within = value.get("x_groq")
+        reports.append(within.get("usage") if isinstance(within, dict) else None)
+        reports.append(value.get("usage"))
+        for report in reports:
+            self._count(report, out)
+        if failed is not None:
+            out += self._fail(faults.from_object(failed, self._head))
+        return out
+
+    def _begin(self, value: dict[str, Any], out: list[Event]) -> None:
+        old = self._start
+        within = value.get("x_groq")
+        name = (
+            _text(value, "id")
+            or _text(value, "request_id")
+            or (_text(within, "id") if isinstance(within, dict) else None)
+        )
+        new = Start(
+            upstream_id=(old.upstream_id if old else None) or name,
+            model=(old.model if old else None) or _text(value, "model"),
+            service_tier=_text(value, "service_tier") or (old.service_tier if old else None),
+            system_fingerprint=_text(value, "system_fingerprint") or (old.system_fingerprint if old else None),
+            provider=_text(value, "provider") or (old.provider if old else None),
+        )
+        if new != old and (old is not None or value.get("choices") is not None):
+            self._start = new
+            out.append(new)
+
+    def _fresh(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Members of the whole answer that are no part of the dialect, where they say something new."""
+        out: dict[str, Any] = {}
+        for name, member in value.items():
+            if name in _ANSWER or member is None or self._shown.get(name) == member:
+                continue
+            self._shown[name] = member
+            out[f"answer.{name}"] = member
+        return out
+
+    def _choice(
+        self,
+        choice: dict[str, Any],
+        place: int,
+        member: str,
+        extra: dict[str, Any],
+        out: list[Event],
+        finishes: list[Event],
+    ) -> None:
+        index = choice.get("index")
+        index = index if isinstance(index, int) and 0 <= index < 4096 else place
+        self._seen.add(index)
+        calls = self._calls.setdefault(index, Calls(self._mint))
+        message = choice.get(member) or choice.get("message") or choice.get("delta")
+        message = message if isinstance(message, dict) else {}
+        if not message and isinstance(choice.get("text"), str):
+            message = {"content": choice["text"]}  # the legacy completions form
+        extra = dict(extra)
+        for name, value in choice.items():
+            if name not in _CHOICE and value is not None:
+                extra[f"choice.{name}"] = value
+        delta = content_of(message, index, calls, choice.get("logprobs"), extra)
+        if delta is not None:
+            out.append(delta)
+        native = choice.get("finish_reason")
+        if not (isinstance(native, str) and native):
+            if member == "delta":
+                return
+            native = None  # a whole answer is finished, whatever its provider forgot to say
+        if index in self._finished:
+            return
+        self._finished.add(index)
+        reason = "stop" if native is None else _REASONS.get(native.lower(), "stop")
+        if reason == "stop" and calls.count:
+            reason = "tool_calls"
+        stop = choice.get("stop_reason") or choice.get("matched_stop")
+        finishes.append(
+            Finish(
+                reason,
+                native=_text(choice, "native_finish_reason") or native,
+                index=index,
+                stop_sequence=stop if isinstance(stop, str) else None,
+            )
+        )
+
+    def _count(self, report: Any, out: list[Event]) -> None:
+        usage = counts(report) if isinstance(report, dict) else None
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            out.append(Counted(usage))
+
+
+def _is_error(value: dict[str, Any]) -> bool:
+    if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
+        return True
+    return "choices" not in value and any(value.get(name) for name in ("detail", "errors", "message", "fault"))
+
+
+def _text(value: dict[str, Any], name: str) -> str | None:
+    text = value.get(name)
+    return text if isinstance(text, str) and text else None
+
+
+# --- JSON as providers write it ---------------------------------------------------------------------------------------
+
+_STRING_OR_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
+)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _decode(data: bytes) -> Any:
+    """JSON with exact numbers. Raises DecodeError; tolerates what providers are known to write that JSON forbids:
+    half of a surrogate pair, bytes that are not UTF-8, NaN and Infinity."""
+    try:
+        return codec.decode_exact(data)
+    except (codec.DecodeError, UnicodeDecodeError):
+        return codec.decode_exact(_repaired(data))
+    except RecursionError:
+        raise codec.DecodeError("nested too deeply") from None
+
+
+def _repaired(data: bytes) -> bytes:
+    data = data.decode("utf-8", "replace").encode()
+    data = _SURROGATE.sub(lambda m: m[0] if len(m[0]) in (2, 12) else b"\\ufffd", data)
+    return _STRING_OR_NUMBER.sub(lambda m: m[0] if m[0][:1] == b'"' else b"null", data)
+
+
+def _decode_leading(data: bytes) -> Any:
+    """The first JSON value of the bytes, whatever follows it."""
+    try:
+        return _decode(data)
+    except codec.DecodeError:
+        depth = 0
+        for match in _TOKEN.finditer(data):
+            token = match[0]
+            if token in (b"{", b"["):
+                depth += 1
+            elif token in (b"}", b"]"):
+                depth -= 1
+                if depth <= 0:
+                    return _decode(data[: match.end()])
+        raise

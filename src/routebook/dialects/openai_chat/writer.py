@@ -1,0 +1,325 @@
+"""Writes answers in the chat dialect as OpenRouter gives them: a stream of chunks that ends in usage and `[DONE]`, or
+one body, and the error envelope.
+
+Source: inference API, sections 2.3, 2.4, 14 and 16; the usage object: generation record, section 9.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routebook.core.errors import Fault, Internal, UpstreamFault
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta
+from routebook.core.usage import Usage
+from routebook.dialects.base import Receipt, Stamp
+from routebook.dialects.openai_chat.fold import Choice
+from routebook.wire import codec, sse
+
+KEEPALIVE = b": ROUTEBOOK PROCESSING\n\n"
+
+ERROR_TYPES = frozenset(
+    (
+        "context_length_exceeded max_tokens_exceeded token_limit_exceeded string_too_long authentication "
+        "permission_denied payment_required rate_limit_exceeded provider_overloaded provider_unavailable "
+        "invalid_request invalid_prompt not_found precondition_failed payload_too_large unprocessable "
+        "content_policy_violation refusal invalid_image image_too_large image_too_small unsupported_image_format "
+        "image_not_found image_download_failed server timeout unmapped"
+    ).split()
+)
+"""What the API's schema lets an `error_type` be; ours that are not among them are written as `unmapped`."""
+
+
+class StreamWriter:
+    """Chunks; see dialects.base.Writer."""
+
+    content_type = "text/event-stream"
+
+    def __init__(self, exclude_reasoning: bool = False) -> None:
+        self._exclude = exclude_reasoning
+        self._stamp: Stamp | None = None
+        self._head = b""
+        self._tail = b"}\n\n"
+        self._roles: set[int] = set()
+
+    def start(self, stamp: Stamp) -> None:
+        """Every chunk begins with what the stamp says."""
+        self._stamp = stamp
+        head = {
+            "id": stamp.id,
+            "object": "chat.completion.chunk",
+            "created": stamp.created,
+            "model": stamp.model,
+        }
+        if stamp.provider is not None:
+            head["provider"] = stamp.provider
+        self._head = b"data: " + codec.encode(head)[:-1]
+
+    def feed(self, event: Event) -> bytes:
+        """One chunk for a piece of a choice or its finish, nothing for the rest."""
+        match event:
+            case Delta():
+                return self._delta(event)
+            case Finish():
+                return self._chunk(
+                    _choice(event.index, self._role(event.index, {"content": ""}), event.reason, event.native)
+                )
+            case Start():
+                more: dict[str, Any] = {}
+                if event.system_fingerprint is not None:
+                    more["system_fingerprint"] = event.system_fingerprint
+                if event.service_tier is not None:
+                    more["service_tier"] = event.service_tier
+                self._tail = (b"," + codec.encode(more)[1:] if more else b"}") + b"\n\n"
+                return b""
+            case Counted() | Failed():
+                return b""
+
+    def _delta(self, event: Delta) -> bytes:
+        if event.text and event.index in self._roles and _text_only(event):
+            # The common case: one piece of text.
+            return b"".join(
+                (
+                    self._head,
+                    b',"choices":[{"index":%d,"delta":{"content":' % event.index,
+                    codec.encode(event.text),
+                    b'},"finish_reason":null,"native_finish_reason":null}]',
+                    self._tail,
+                )
+            )
+        delta, choice_more, answer_more = _delta_members(event, self._exclude)
+        if not delta and not choice_more and not answer_more:
+            return b""
+        choice = _choice(event.index, self._role(event.index, delta), None, None) | choice_more
+        if event.logprobs is not None:
+            choice["logprobs"] = event.logprobs
+        return self._chunk(choice, answer_more)
+
+    def _role(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
+        if index in self._roles:
+            return delta
+        self._roles.add(index)
+        return {"role": "assistant", "content": "", **delta}
+
+    def _chunk(self, choice: dict[str, Any] | None, more: dict[str, Any] | None = None) -> bytes:
+        choices = b',"choices":' + codec.encode([] if choice is None else [choice])
+        members = b"," + codec.encode(more)[1:-1] if more else b""
+        return self._head + choices + members + self._tail
+
+    def fault(self, fault: Fault) -> bytes:
+        """The in-band error: a last choice that finishes with `error`, and what went wrong beside it."""
+        error = error_object(fault)
+        metadata: dict[str, Any] = error["metadata"]
+        error["metadata"] = {name: metadata[name] for name in ("error_type", "provider_code") if name in metadata}
+        choice = _choice(0, self._role(0, {"content": ""}), "error", None)
+        return self._chunk(choice, {"error": error})
+
+    def end(self, receipt: Receipt) -> bytes:
+        """The usage chunk and the end mark."""
+        return self._chunk(None, {"usage": usage_object(receipt)}) + sse.DONE
+
+    def keepalive(self) -> bytes:
+        """A comment."""
+        return KEEPALIVE
+
+
+class UnaryWriter:
+    """One body; see dialects.base.Writer."""
+
+    content_type = "application/json"
+
+    def __init__(self, exclude_reasoning: bool = False) -> None:
+        self._exclude = exclude_reasoning
+        self._stamp: Stamp | None = None
+        self._start = Start()
+        self._choices: dict[int, Choice] = {}
+        self._more: dict[str, Any] = {}
+        self._fault: Fault | None = None
+
+    def start(self, stamp: Stamp) -> None:
+        """Who answers."""
+        self._stamp = stamp
+
+    def feed(self, event: Event) -> bytes:
+        """Folds; a unary answer gives nothing before its end."""
+        match event:
+            case Delta():
+                self._choice(event.index).add(event, self._more)
+            case Finish():
+                self._choice(event.index).finish(event)
+            case Start():
+                self._start = event
+            case Counted() | Failed():
+                pass
+        return b""
+
+    def _choice(self, index: int) -> Choice:
+        return self._choices.setdefault(index, Choice(index))
+
+    def fault(self, fault: Fault) -> bytes:
+        """Remembered: the choice that was under way ends with it."""
+        self._fault = fault
+        return b""
+
+    def end(self, receipt: Receipt) -> bytes:
+        """The whole body."""
+        if self._fault is not None:
+            self._choice(0).fail(error_object(self._fault))
+        stamp = self._stamp or Stamp("", 0, "", None)
+        body: dict[str, Any] = {
+            "id": stamp.id,
+            "object": "chat.completion",
+            "created": stamp.created,
+            "model": stamp.model,
+        }
+        if stamp.provider is not None:
+            body["provider"] = stamp.provider
+        body["system_fingerprint"] = self._start.system_fingerprint
+        if self._start.service_tier is not None:
+            body["service_tier"] = self._start.service_tier
+        body["choices"] = [choice.written(self._exclude) for _, choice in sorted(self._choices.items())]
+        body.update(self._more)
+        body["usage"] = usage_object(receipt)
+        return codec.encode(body)
+
+    def keepalive(self) -> bytes:
+        """Nothing: the body is one JSON value."""
+        return b""
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _choice(index: int, delta: dict[str, Any], reason: str | None, native: str | None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "finish_reason": reason, "native_finish_reason": native}
+
+
+def _text_only(event: Delta) -> bool:
+    return (
+        event.reasoning is None
+        and event.reasoning_details is None
+        and event.tool_calls is None
+        and event.refusal is None
+        and event.images is None
+        and event.audio is None
+        and event.annotations is None
+        and event.logprobs is None
+        and event.extra is None
+    )
+
+
+def _delta_members(event: Delta, exclude: bool) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Members of the delta, of its choice, and of the whole chunk."""
+    delta: dict[str, Any] = {}
+    if event.text:
+        delta["content"] = event.text
+    if not exclude and (event.reasoning or event.reasoning_details):
+        if event.reasoning:
+            delta["reasoning"] = event.reasoning
+        delta["reasoning_details"] = event.reasoning_details or details_of(event.reasoning or "")
+    if event.tool_calls:
+        delta["tool_calls"] = [tool_delta(piece) for piece in event.tool_calls]
+    for name in ("refusal", "images", "audio", "annotations"):
+        if value := getattr(event, name):
+            delta[name] = value
+    of_delta, of_choice, of_answer = split_extra(event.extra)
+    return of_delta | delta, of_choice, of_answer
+
+
+def details_of(reasoning: str) -> list[dict[str, Any]]:
+    """Plain reasoning text in the form that callers send back unmodified."""
+    return [{"type": "reasoning.text", "text": reasoning, "format": "unknown", "index": 0}]
+
+
+def split_extra(extra: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """(of the message, of the choice, of the answer): what only the provider sends, back at its own level."""
+    message: dict[str, Any] = {}
+    choice: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
+    for name, value in (extra or {}).items():
+        level, dot, rest = name.partition(".")
+        if dot and level == "choice":
+            choice[rest] = value
+        elif dot and level == "answer":
+            answer[rest] = value
+        else:
+            message[name] = value
+    return message, choice, answer
+
+
+def tool_delta(piece: ToolDelta) -> dict[str, Any]:
+    """One piece of a tool call: id, type and name come with the first one only."""
+    out: dict[str, Any] = {"index": piece.index}
+    if piece.id is not None or piece.name is not None:
+        if piece.id is not None:
+            out["id"] = piece.id
+        out["type"] = piece.type
+    body: dict[str, Any] = {} if piece.name is None else {"name": piece.name}
+    if piece.type == "custom":
+        out["custom"] = {**body, "input": piece.arguments}
+    else:
+        out["function"] = {**body, "arguments": piece.arguments}
+    return {**(piece.extra or {}), **out}
+
+
+def usage_object(receipt: Receipt) -> dict[str, Any]:
+    """The usage member: unknown totals are 0 and unknown details are left out; money is exact; no price, no cost
+    details."""
+    usage, charge = receipt.usage, receipt.charge
+    prompt, completion = usage.prompt or 0, usage.completion or 0
+    out: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "cost": charge.total,
+        "is_byok": receipt.is_byok,
+        "prompt_tokens_details": _prompt_details(usage),
+        "cost_details": None,
+        "completion_tokens_details": _known(
+            reasoning_tokens=usage.reasoning or 0,
+            audio_tokens=usage.audio_completion,
+            image_tokens=usage.image_completion,
+            accepted_prediction_tokens=usage.accepted_prediction,
+            rejected_prediction_tokens=usage.rejected_prediction,
+        ),
+    }
+    if charge.upstream_prompt is not None and charge.upstream_completion is not None:
+        out["cost_details"] = {
+            "upstream_inference_cost": charge.upstream,
+            "upstream_inference_prompt_cost": charge.upstream_prompt,
+            "upstream_inference_completions_cost": charge.upstream_completion,
+        }
+    if usage.web_searches is not None:
+        out["server_tool_use"] = {"web_search_requests": usage.web_searches}
+        out["server_tool_use_details"] = {"web_search_requests": usage.web_searches}
+    return out
+
+
+def _prompt_details(usage: Usage) -> dict[str, Any]:
+    writes = [count for count in (usage.cache_write, usage.cache_write_1h) if count is not None]
+    return _known(
+        cached_tokens=usage.cached or 0,
+        cache_write_tokens=sum(writes) if writes else None,
+        audio_tokens=usage.audio_prompt,
+        video_tokens=usage.video_prompt,
+        image_tokens=usage.image_prompt,
+    )
+
+
+def _known(**counts: int | None) -> dict[str, Any]:
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def error_object(fault: Fault) -> dict[str, Any]:
+    """`{code, message, metadata}` as a caller may see it."""
+    error_type = fault.error_type if fault.error_type in ERROR_TYPES else "unmapped"
+    metadata: dict[str, Any] = {"error_type": error_type}
+    if fault.status == 500:  # masked: what broke inside is in the log under the generation id
+        return {"code": 500, "message": Internal().message, "metadata": metadata}
+    if isinstance(fault, UpstreamFault) and fault.provider_code is not None:
+        metadata["provider_code"] = fault.provider_code
+    return {"code": fault.status, "message": fault.message, "metadata": {**fault.metadata, **metadata}}
+
+
+def error_body(fault: Fault) -> bytes:
+    """The body of an answer that has a true HTTP status."""
+    return codec.encode({"error": error_object(fault)})

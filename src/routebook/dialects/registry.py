@@ -1,0 +1,21 @@
+"""Which dialects there are: the one place that names their files, for upstreams and for surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from routebook.dialects import anthropic, gemini, openai_chat
+from routebook.dialects.base import Surface, Upstream
+from routebook.dialects.vendors import Vendor
+
+
+def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
+    """Dialects as clients, by name; `vendors` are the rows whose quirks apply to what is sent."""
+    known: tuple[Upstream, ...] = (openai_chat.ChatUpstream(vendors), anthropic.UPSTREAM, gemini.UPSTREAM)
+    return {upstream.name: upstream for upstream in known}
+
+
+def surfaces() -> dict[str, Surface]:
+    """Dialects as callers speak them, by name."""
+    known: tuple[Surface, ...] = (openai_chat.SURFACE,)
+    return {surface.name: surface for surface in known}
