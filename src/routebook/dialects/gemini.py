@@ -33,7 +33,7 @@ VALUE_BYTES_MAX = 64 * 2**20
 _ACCOUNT = re.compile(r"\b(?:location|country|region|billing|free tier)\b", re.IGNORECASE)
 """what a failed precondition of ours speaks of; others are the caller's, such as a file that is not ready"""
 
-_BAD_JSON = (codec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+_BAD_JSON = (codec.DecodeError, RecursionError, ValueError, ArithmeticError)
 
 
 class Gemini:

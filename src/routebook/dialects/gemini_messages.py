@@ -240,7 +240,7 @@ def _args(text: str) -> dict[str, Any]:
 def _json(text: str) -> Any:
     try:
         return codec.decode_exact(text)
-    except (codec.DecodeError, RecursionError, ValueError):
+    except (codec.DecodeError, RecursionError, ValueError, ArithmeticError):
         return None
 
 

@@ -29,14 +29,25 @@ _CONFIG = (
     ("presence_penalty", "presencePenalty"),
     ("frequency_penalty", "frequencyPenalty"),
 )
+_NEUTRAL: dict[str, Any] = {
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "min_p": 0,
+    "top_a": 0,
+    "repetition_penalty": 1,
+    "logit_bias": {},
+    "metadata": {},
+}
+"""values that change nothing: not sent, because models without penalties refuse even a penalty of 0, and no loss"""
 _NOT_HERE = ("min_p", "top_a", "repetition_penalty", "logit_bias", "prediction", "verbosity", "user", "metadata")
 
 _GATEWAY = words(
-    "model models messages route provider preset plugins transforms stream stream_options usage session_id trace debug "
-    "max_tool_calls stop_server_tools_when tools tool_choice parallel_tool_calls response_format structured_outputs "
-    "reasoning reasoning_effort include_reasoning temperature top_p top_k min_p top_a frequency_penalty "
-    "presence_penalty repetition_penalty seed logit_bias logprobs top_logprobs max_tokens max_completion_tokens stop n "
-    "verbosity modalities audio image_config prediction cache_control prompt_cache_key service_tier user metadata"
+    "model models messages prompt route provider preset plugins transforms stream stream_options usage session_id "
+    "trace debug max_tool_calls stop_server_tools_when tools tool_choice parallel_tool_calls response_format "
+    "structured_outputs reasoning reasoning_effort include_reasoning temperature top_p top_k min_p top_a "
+    "frequency_penalty presence_penalty repetition_penalty seed logit_bias logprobs top_logprobs max_tokens "
+    "max_completion_tokens stop n verbosity modalities audio image_config prediction cache_control "
+    "prompt_cache_key service_tier user metadata"
 )
 """members of a chat request that the gateway acts on or that are translated here by name"""
 
@@ -95,7 +106,7 @@ def _config(chat: Chat, endpoint: Endpoint, sent: _Sent, losses: Losses) -> dict
     for name, theirs in _CONFIG:
         value = getattr(chat, name)
         others = ("max_completion_tokens",) if name == "max_tokens" else ()
-        if value is not None and sent.takes(name, *others):
+        if value is not None and value != _NEUTRAL.get(name) and sent.takes(name, *others):
             config[theirs] = value
     if chat.seed is not None and sent.takes("seed"):
         if -(2**31) <= chat.seed < 2**31:
@@ -271,7 +282,8 @@ def _tier(chat: Chat, body: dict[str, Any], losses: Losses) -> None:
 def _rest(call: Call, body: dict[str, Any], losses: Losses) -> None:
     """What Gemini has no word for, and Gemini's own members that the caller sent beside the chat API's."""
     for name in _NOT_HERE:
-        if getattr(call.chat, name) is not None:
+        value = getattr(call.chat, name)
+        if value is not None and value != _NEUTRAL.get(name):
             losses.unsupported(name, "Gemini has no such parameter")
     if call.chat.prompt_cache_key is not None:
         losses.unsupported("prompt_cache_key", "Gemini caches by itself")
