@@ -22,6 +22,7 @@ from routebook.core.errors import Unavailable
 from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row, State
 from routebook.daybook import folder, orphans, rows
 from routebook.daybook.keeper import Keeper
+from routebook.metering.folding import fold
 from routebook.observe.clock import Dice, SystemDice
 from routebook.wire import codec
 
@@ -159,7 +160,7 @@ class FileDaybook:
     def read(self, n: int) -> Folded | None:
         """The call of that number with everything appended so far; None if there is none."""
         self._flush_now()
-        return rows.fold(rows.of_call(self._conn, n))
+        return fold(rows.of_call(self._conn, n))
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Committed rows with seq > after, in order, at most `limit`."""
@@ -268,7 +269,7 @@ class FileDaybook:
         """Give every open call its `interrupted` outcome, before anything is accepted."""
         entries: list[rows.Entry] = []
         for n in rows.unfinished(self._conn):
-            call = rows.fold(rows.of_call(self._conn, n))
+            call = fold(rows.of_call(self._conn, n))
             if call is not None:
                 outcome = orphans.interrupted(call, accounting)
                 entries.append((n, call.intent.id, State.INTERRUPTED, codec.pack(outcome)))

@@ -10,6 +10,7 @@ from typing import Self
 
 from routebook.core.generation import Folded, Row
 from routebook.daybook import folder, rows
+from routebook.metering.folding import fold
 
 
 class ReadOnlyDaybook:
@@ -34,7 +35,11 @@ class ReadOnlyDaybook:
 
     def read(self, n: int) -> Folded | None:
         """The call of that number, None if there is none."""
-        return rows.fold(rows.of_call(self._conn, n))
+        return fold(rows.of_call(self._conn, n))
+
+    def call(self, n: int) -> list[Row]:
+        """The rows of one call number as they are, in order."""
+        return rows.of_call(self._conn, n)
 
     def highest(self) -> tuple[int, int]:
         """(seq, n) of the highest stored, 0 where the book is empty."""

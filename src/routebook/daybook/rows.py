@@ -1,4 +1,4 @@
-"""The daybook's one table: its SQL, how rows are written in one statement, read back and folded by call number.
+"""The daybook's one table: its SQL, how rows are written in one statement and read back by call number.
 
 `seq` counts rows without a gap and never restarts; the one index covers `(n, state)`, so that a call is found by its
 number and unfinished calls are found without touching a blob.
@@ -7,12 +7,12 @@ number and unfinished calls are found without touching a blob.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row, State
-from routebook.wire import codec
+from routebook.core.generation import Folded, Row, State
+from routebook.metering.folding import fold
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL, id TEXT, state INTEGER, blob BLOB)",
@@ -114,26 +114,3 @@ def highest(conn: sqlite3.Connection) -> tuple[int, int]:
     (seq,) = conn.execute("SELECT COALESCE(MAX(seq), 0) FROM rows").fetchone()
     (n,) = conn.execute("SELECT COALESCE(MAX(n), 0) FROM rows").fetchone()
     return seq, n
-
-
-def fold(rows: Iterable[Row]) -> Folded | None:
-    """One call of its rows in order; None without an intent. Of several progress rows the last one counts."""
-    intent: Intent | None = None
-    progress: Progress | None = None
-    outcome: Outcome | None = None
-    state: int | None = None
-    amendments: list[Amendment] = []
-    seq = 0
-    for row in rows:
-        seq = row.seq
-        if row.state == State.INTENT:
-            intent = codec.unpack(row.blob, Intent)
-        elif row.state == State.PROGRESS:
-            progress = codec.unpack(row.blob, Progress)
-        elif row.state == State.AMENDMENT:
-            amendments.append(codec.unpack(row.blob, Amendment))
-        elif row.state in State.TERMINAL:
-            outcome, state = codec.unpack(row.blob, Outcome), row.state
-    if intent is None:
-        return None
-    return Folded(seq, intent, progress, outcome, state, tuple(amendments))
