@@ -11,26 +11,23 @@ from typing import Literal
 import msgspec
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Server(_Table):
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
-    edge: Literal["asgi"] = "asgi"
+    edge: Literal["asgi", "native"] = "asgi"
+    """`native` is accepted and served with ASGI: this version has no other edge"""
     drain: float = 10
     """seconds that SIGTERM lets running streams go on"""
 
 
-class StoreTable(_Table):
+class StoreTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     url: str = "sqlite:///routebook.db"
     """relative paths are relative to the data folder"""
     durability: Literal["process", "power"] = "process"
 
 
-class AccountingTable(_Table):
+class AccountingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     markup: Decimal = Decimal(0)
     byok_fee: Decimal = Decimal(0)
     latency: Literal["total", "first_token"] = "total"
@@ -41,7 +38,7 @@ class AccountingTable(_Table):
     """USD the account was given, shown as total_credits"""
 
 
-class ProviderTable(_Table):
+class ProviderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     slug: str
     dialect: str | None = None
     base_url: str | None = None
@@ -53,9 +50,11 @@ class ProviderTable(_Table):
     moderated: bool | None = None
     abortable: bool | None = None
     """closing the connection stops the bill"""
+    vendor: str | None = None
+    """the known vendor whose quirks, dialect and models apply, where the slug is another one (a second account)"""
 
 
-class PricingTable(_Table):
+class PricingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """USD per unit as decimal strings; see core.money.Prices for the meaning of each."""
 
     prompt: str | None = None
@@ -77,7 +76,7 @@ class PricingTable(_Table):
     """[{min_prompt_tokens?, utc_start?, utc_end?, prompt?, …}]"""
 
 
-class EndpointTable(_Table):
+class EndpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: str
     upstream_model: str
     max_completion_tokens: int | None = None
@@ -89,7 +88,7 @@ class EndpointTable(_Table):
     pricing: PricingTable | None = None
 
 
-class ModelTable(_Table):
+class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     slug: str
     endpoints: list[EndpointTable]
     name: str | None = None
@@ -100,7 +99,7 @@ class ModelTable(_Table):
     created: int | None = None
 
 
-class Timeouts(_Table):
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All in seconds."""
 
     connect: float = 5
@@ -110,12 +109,17 @@ class Timeouts(_Table):
     """how long an answer is read on after its caller left, where closing does not stop the bill"""
 
 
-class Limits(_Table):
+class CatalogTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    price_list: bool = True
+    """False: only configured models are served, and the price list is not even loaded"""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     body_bytes: int = 32 * 2**20
     """largest request body; above it 413"""
 
 
-class Settings(_Table):
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server: Server = Server()
     store: StoreTable = StoreTable()
     accounting: AccountingTable = AccountingTable()
@@ -123,3 +127,4 @@ class Settings(_Table):
     models: list[ModelTable] = []
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
+    catalog: CatalogTable = CatalogTable()

@@ -63,7 +63,7 @@ class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call the model made in an earlier turn. `extra_content` is a provider's own attachment (a thought signature)."""
+    """A call the model made earlier. `extra_content` is a provider's own attachment (a thought signature)."""
 
     function: FunctionCall = FunctionCall()
     id: str | None = None
@@ -224,7 +224,7 @@ class Loss(msgspec.Struct, frozen=True):
 
 
 class Losses:
-    """Collects what a dialect cannot say to its target; under `require_parameters` the first one refuses the endpoint."""
+    """Collects what a dialect cannot say to its target; if strict, the first one refuses the endpoint."""
 
     __slots__ = ("items", "strict")
 

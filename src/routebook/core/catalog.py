@@ -103,4 +103,4 @@ class Accounting(msgspec.Struct, frozen=True):
     markup: Decimal = Decimal(0)
     byok_fee: Decimal = Decimal(0)
     unpriced_ceiling: Decimal | None = None
-    """USD a call on an unpriced model holds and is charged at most for keys with a budget; None = such calls are refused"""
+    """USD a call on an unpriced model holds for keys with a budget; None = such calls are refused"""

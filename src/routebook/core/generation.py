@@ -8,7 +8,7 @@ New fields go at the end of a struct with a default: rows of older versions then
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ class State:
     BLOCKED = 14
 
     TERMINAL = frozenset({DONE, ERROR, CANCELLED, INTERRUPTED, BLOCKED})
-    NAMES = {10: "done", 11: "error", 12: "cancelled", 13: "interrupted", 14: "blocked"}
+    NAMES: ClassVar[dict[int, str]] = {10: "done", 11: "error", 12: "cancelled", 13: "interrupted", 14: "blocked"}
 
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -60,8 +60,8 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     num_media_prompt: int = 0
     num_input_audio_prompt: int = 0
     prompt_bytes: int = 0
-    hold: Decimal = Decimal(0)
-    """USD reserved for this call"""
+    hold: Decimal | None = None
+    """USD reserved for this call; None where nobody could say what it may cost"""
     held_key: bool = False
     """the hold counts against a key's limit"""
     endpoint_id: str | None = None

@@ -221,7 +221,8 @@ class Book:
         hold.open = False
         self.holds_open -= 1
         if hold.amount:
-            self._tally(hold.key_hash).hold(hold.day, -hold.amount)
+            # copy_negate: the minus sign would round to the default context
+            self._tally(hold.key_hash).hold(hold.day, hold.amount.copy_negate())
 
     @staticmethod
     def _fits(key: Key, span: _Sum, bound: Decimal | None, now_ns: int) -> None:

@@ -15,6 +15,8 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 RESETS = ("daily", "weekly", "monthly")
 """the windows a limit can have; None = the key's whole life"""
 
+_PLACES = {reset: place for place, reset in enumerate(RESETS)}
+
 
 def day_number(now_ns: int) -> int:
     """The UTC day of a time."""
@@ -47,7 +49,10 @@ def window_start(reset: str | None, now_ns: int) -> int | None:
 
 def index(reset: str) -> int:
     """Place of the window in `starts`. ValueError for an unknown reset."""
-    return RESETS.index(reset)
+    place = _PLACES.get(reset)
+    if place is None:
+        raise ValueError(f"a limit resets {', '.join(RESETS)} or never, not {reset!r}")
+    return place
 
 
 def next_reset(reset: str | None, now_ns: int) -> str | None:
@@ -55,9 +60,10 @@ def next_reset(reset: str | None, now_ns: int) -> str | None:
     if reset is None:
         return None
     day = day_number(now_ns)
-    if reset == "daily":
+    place = index(reset)
+    if place == 0:
         end = day + 1
-    elif reset == "weekly":
+    elif place == 1:
         end = starts(day)[1] + 7
     else:
         moment = date.fromordinal(day)

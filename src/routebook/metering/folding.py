@@ -1,4 +1,4 @@
-"""Folds the rows of one call into what is known of it. Rows are never updated, so this is where they become one call."""
+"""Folds the rows of one call into what is known of it. Rows are never updated; here they become one call."""
 
 from __future__ import annotations
 

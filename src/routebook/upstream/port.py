@@ -43,7 +43,7 @@ class Line(Protocol):
     def resume(self) -> None: ...
 
     def close(self) -> None:
-        """Give up: the socket is closed at once, never reused; no further callback. Idempotent; harmless after the end."""
+        """Give up: the socket is closed at once; no further callback. Idempotent, harmless after the end."""
 
 
 class Transport(Protocol):

@@ -1,0 +1,168 @@
+"""A parsed TOML file as settings: unknown keys, wrong types, impossible values are errors that say what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
+
+import msgspec
+
+from routebook.config.problems import ConfigError, KeyPath, misspelt
+from routebook.config.settings import PricingTable, ProviderTable, Settings
+
+QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+_FIELD = re.compile(r"`(\w+)`")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def parse_settings(table: Mapping[str, Any]) -> Settings:
+    """Settings from what a TOML parser returned. Raises ConfigError with the key path; it never holds a secret."""
+    _walk(table, Settings, ())
+    try:
+        settings = msgspec.convert(table, Settings)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """The limits that types cannot say. Raises ConfigError with the key path."""
+    server, accounting = settings.server, settings.accounting
+    if server.workers != 1:
+        raise ConfigError("this version runs one worker; set it to 1 or leave it out", ("server", "workers"))
+    if not 0 <= server.port <= 65535:
+        raise ConfigError("a port is 0 (any free one) to 65535", ("server", "port"))
+    _at_least_zero(server.drain, ("server", "drain"))
+    check_store_url(settings.store.url)
+    for name in ("markup", "byok_fee", "credits", "unpriced_ceiling"):
+        value = getattr(accounting, name)
+        if value is not None and not (value.is_finite() and value >= 0):
+            raise ConfigError("must be 0 or more", ("accounting", name))
+    for name in ("connect", "first_token", "idle"):
+        if not 0 < getattr(settings.timeouts, name) < float("inf"):
+            raise ConfigError("seconds above 0", ("timeouts", name))
+    _at_least_zero(settings.timeouts.drain_cancelled, ("timeouts", "drain_cancelled"))
+    if settings.limits.body_bytes < 1:
+        raise ConfigError("bytes, 1 or more", ("limits", "body_bytes"))
+    for index, provider in enumerate(settings.providers):
+        _check_provider(provider, ("providers", index))
+    for index, model in enumerate(settings.models):
+        if not re.fullmatch(r"[^/\s]+/\S+", model.slug):
+            raise ConfigError(f'a model slug is "author/name", got "{model.slug}"', ("models", index, "slug"))
+        if not model.endpoints:
+            raise ConfigError("a model needs at least one [[models.endpoints]]", ("models", index))
+
+
+def check_store_url(url: str) -> None:
+    """Raises ConfigError unless the store is an SQLite file."""
+    path = ("store", "url")
+    scheme = url.partition(":")[0].lower()
+    if scheme.startswith("postgres"):
+        raise ConfigError(
+            'this version stores in SQLite only; use "sqlite:///routebook.db" until Postgres is supported', path
+        )
+    if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
+        raise ConfigError('must be "sqlite:///FILE" (relative to the data folder) or "sqlite:////absolute/FILE"', path)
+
+
+def check_base_url(url: str, path: KeyPath) -> None:
+    """Raises ConfigError unless it is an http(s) URL with a host and without credential, query or fragment."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError('must be a URL such as "https://api.example.com/v1"', path)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError("must have no user, password, query or fragment; a credential goes into api_key_env", path)
+
+
+def _check_provider(provider: ProviderTable, path: KeyPath) -> None:
+    if not re.fullmatch(r"[^\s/:]+", provider.slug):
+        raise ConfigError("a provider slug has no blank, slash or colon", (*path, "slug"))
+    if provider.base_url is not None:
+        check_base_url(provider.base_url, (*path, "base_url"))
+    if provider.api_key is not None and provider.api_key_env is not None:
+        raise ConfigError("give api_key or api_key_env, not both", (*path, "api_key"))
+
+
+def _at_least_zero(value: float, path: KeyPath) -> None:
+    if not 0 <= value < float("inf"):
+        raise ConfigError("seconds, 0 or more", path)
+
+
+def _walk(table: Mapping[str, Any], kind: type[msgspec.Struct], path: KeyPath) -> None:
+    """Unknown keys, unquoted money and words outside a fixed choice, in the order of the file."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        here = (*path, key)
+        if key not in fields:
+            raise ConfigError(f"unknown key{misspelt(key, fields)}", here)
+        forms = _forms(fields[key])
+        if _is_money(kind, key, forms) and isinstance(value, int | float) and not isinstance(value, bool):
+            raise ConfigError(QUOTE, here)
+        if kind is PricingTable and key == "overrides":
+            _walk_overrides(value, here)
+        for form in forms:
+            if get_origin(form) is Literal and isinstance(value, str) and value not in get_args(form):
+                raise ConfigError(f'"{value}" is none of the choices{misspelt(value, get_args(form))}', here)
+            _descend(value, form, here)
+
+
+def _descend(value: Any, form: Any, path: KeyPath) -> None:
+    if isinstance(form, type) and issubclass(form, msgspec.Struct):
+        if isinstance(value, dict):
+            _walk(value, form, path)
+    elif get_origin(form) is list and isinstance(value, list):
+        for index, item in enumerate(value):
+            _descend(item, get_args(form)[0], (*path, index))
+
+
+def _walk_overrides(entries: Any, path: KeyPath) -> None:
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(value, float):
+                raise ConfigError(QUOTE, (*path, index, key))
+
+
+def _forms(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _is_money(kind: type[msgspec.Struct], key: str, forms: tuple[Any, ...]) -> bool:
+    return Decimal in forms or (kind is PricingTable and key != "overrides")
+
+
+def _explained(text: str) -> ConfigError:
+    """msgspec's sentence as ours. Its sentences name places and types, never values of free text."""
+    what, _, place = text.partition(" - at `$")
+    path: KeyPath = tuple(name or int(index) for name, index in _STEP.findall(place))
+    if what.startswith("Object missing required field"):
+        return ConfigError(f"`{_FIELD.findall(what)[0]}` is missing", path)
+    if what.startswith("Invalid decimal"):
+        return ConfigError('not a decimal number; write e.g. "0.05"', path)
+    if what.startswith("Expected"):
+        expected, _, got = what.removeprefix("Expected ").partition(", got ")
+        return ConfigError(f"must be {_in_words(expected)}, not {_in_words(got)}", path)
+    return ConfigError(what, path)
+
+
+def _in_words(types: str) -> str:
+    names = [name for name in types.strip("`").split(" | ") if name != "null"]
+    return " or ".join(_WORDS.get(name, name) for name in names)

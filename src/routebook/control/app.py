@@ -1,0 +1,54 @@
+"""The control application: every path that is not inference, assembled; faults become the API's error envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+
+from routebook.control import account, catalog, generation, health, keys
+from routebook.core.errors import Fault, Internal, NotFound
+from routebook.dialects.base import Surface
+from routebook.observe.log import log
+
+if TYPE_CHECKING:
+    from routebook.corridor.ports import App
+
+BASES = ("/api/v1", "/v1")
+
+
+def control_app(app: App, surface: Surface, ready: Callable[[], health.Readiness]) -> Starlette:
+    """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not."""
+    api: list[BaseRoute] = [
+        *catalog.routes(lambda: app.catalog),
+        *keys.routes(app),
+        *account.routes(app),
+        *generation.routes(app),
+    ]
+    routes: list[BaseRoute] = [*health.routes(app.metrics, ready), *(Mount(base, routes=api) for base in BASES)]
+
+    def envelope(request: Request, error: Exception) -> Response:
+        fault = error if isinstance(error, Fault) else _told(request, error)
+        headers = {} if fault.retry_after is None else {"retry-after": str(int(fault.retry_after))}
+        return Response(surface.error_body(fault, None), fault.status, headers, media_type="application/json")
+
+    return Starlette(
+        routes=routes,
+        exception_handlers={Fault: envelope, HTTPException: envelope, Exception: envelope},
+    )
+
+
+def _told(request: Request, error: Exception) -> Fault:
+    if isinstance(error, HTTPException):
+        if error.status_code == 404:
+            return NotFound(f"No such path: {request.url.path}. GET /api/v1/models is a good start.")
+        if error.status_code == 405:
+            return Fault(f"{request.method} is not what this path takes.", status=405, error_type="invalid_request")
+        return Fault(str(error.detail), status=error.status_code, error_type="invalid_request")
+    log.error("a management request failed", exc_info=error)
+    return Internal("Internal error; the gateway's log has the details.")

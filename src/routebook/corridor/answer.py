@@ -1,0 +1,132 @@
+"""The caller's side of one exchange. Owns the first-byte rule: before it an error has a true HTTP status, after it an
+error is an event in the caller's dialect. Nobody else knows whether headers are out.
+
+Source: inference API, section 2.4; headers wait at most HEADERS_WAIT_NS, then 200 and keep-alive comments.
+"""
+
+from __future__ import annotations
+
+import math
+
+from routebook.core.errors import Fault
+from routebook.core.events import Event
+from routebook.corridor.ports import Reply, Watcher
+from routebook.dialects.base import Receipt, Stamp, Surface, Writer
+from routebook.observe.clock import NS
+
+HEADERS_WAIT_NS = 10 * NS
+"""A streamed answer's headers wait this long for the first content; failover stays invisible meanwhile."""
+KEEPALIVE_NS = 10 * NS
+"""Silence after which a waiting caller of a stream gets a comment."""
+
+
+class Answer:
+    """Writes one answer to one Reply."""
+
+    __slots__ = ("_begun", "_id", "_last_ns", "_reply", "_started", "_surface", "_writer", "ended", "streamed")
+
+    def __init__(self, reply: Reply, surface: Surface, accepted_ns: int) -> None:
+        self._reply = reply
+        self._surface = surface
+        self._writer: Writer | None = None
+        self._id: str | None = None
+        self._begun = False
+        self._started = False
+        self._last_ns = accepted_ns
+        self.streamed = False
+        self.ended = False
+
+    def bind(self, id: str, writer: Writer, streamed: bool, watcher: Watcher) -> None:
+        """The call is admitted: from here on the answer carries its id and reports how the caller fares."""
+        self._id = id
+        self._writer = writer
+        self.streamed = streamed
+        self._reply.watch(watcher)
+
+    def start(self, stamp: Stamp) -> None:
+        """Who answers is decided: the first content event came."""
+        assert self._writer is not None
+        if not self._started:
+            self._started = True
+            self._writer.start(stamp)
+
+    def event(self, event: Event, now_ns: int) -> None:
+        """One event of the answer goes to the caller."""
+        assert self._writer is not None
+        data = self._writer.feed(event)
+        if data:
+            self._send(data, now_ns)
+
+    def keep_alive(self, accepted_ns: int, now_ns: int) -> None:
+        """Called by the sweep: commits a stream's headers when they have waited long enough, and breaks silences."""
+        if not self.streamed or self.ended or self._writer is None:
+            return
+        due = now_ns - self._last_ns >= KEEPALIVE_NS if self._begun else now_ns - accepted_ns >= HEADERS_WAIT_NS
+        if due and (comment := self._writer.keepalive()):
+            self._send(comment, now_ns)
+
+    def fail(self, fault: Fault, stamp: Stamp, now_ns: int) -> bool:
+        """The call failed. True if an in-band error was written and `finish` must follow; False if nothing is out yet,
+        so that `refuse` is to answer once the record is durable."""
+        if not self._begun and (self.streamed or not self._started):
+            return False
+        assert self._writer is not None
+        self.start(stamp)
+        data = self._writer.fault(fault)
+        if data:
+            self._send(data, now_ns)
+        return True
+
+    def refuse(self, fault: Fault) -> None:
+        """The whole answer is this error, with its true status; or, with headers out, an end without an end mark."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._begun:
+            self._reply.end()
+            return
+        body = self._surface.error_body(fault, self._id)
+        headers = self._headers("application/json", len(body))
+        if fault.retry_after is not None and fault.status in (429, 503):
+            headers.append(("retry-after", str(max(0, math.ceil(fault.retry_after)))))
+        self._reply.begin(fault.status, headers)
+        self._reply.write(body)
+        self._reply.end()
+
+    def finish(self, receipt: Receipt) -> None:
+        """The record is durable: the caller may have the last byte."""
+        if self.ended:
+            return
+        assert self._writer is not None
+        data = self._writer.end(receipt)
+        self.ended = True
+        if not self._begun:
+            length = None if self.streamed else len(data)
+            self._reply.begin(200, self._headers(self._writer.content_type, length))
+        self._reply.write(data)
+        self._reply.end()
+
+    def drop(self) -> None:
+        """The caller has gone: nothing more is written."""
+        if not self.ended:
+            self.ended = True
+            self._reply.end()
+
+    def _send(self, data: bytes, now_ns: int) -> None:
+        assert self._writer is not None
+        if not self._begun:
+            self._begun = True
+            self._reply.begin(200, self._headers(self._writer.content_type, None))
+        self._last_ns = now_ns
+        self._reply.write(data)
+
+    def _headers(self, content_type: str, length: int | None) -> list[tuple[str, str]]:
+        headers = [("content-type", content_type)]
+        if self._id is not None:
+            headers.append(("x-generation-id", self._id))
+        if length is not None:
+            headers.append(("content-length", str(length)))
+        else:
+            # Proxies in front must neither keep nor gather the events of a stream.
+            headers += [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+        return headers

@@ -1,0 +1,211 @@
+"""One try at one endpoint: listens to the transport, reads the dialect, feeds the meter, passes events on.
+
+Everything here runs in the transport's callbacks; the coroutine awaits `first` (the point of no return) and `done`.
+Until the answer is committed to this attempt its events are held back, so that failover stays invisible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from routebook.config.settings import Timeouts
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import ClientGone, Fault, UpstreamFault, UpstreamGarbage, UpstreamTimeout
+from routebook.core.events import Delta, Event, Failed, Finish
+from routebook.core.generation import AttemptRow
+from routebook.core.ids import Mint
+from routebook.core.money import Charge
+from routebook.core.usage import Usage
+from routebook.dialects.base import Reader, Upstream
+from routebook.metering.meter import Meter
+from routebook.observe.clock import NS, Clock
+from routebook.upstream.port import Line, Transport
+from routebook.wire.http import HttpHead, HttpRequest
+
+ERROR_BODY_MAX = 64 * 1024
+AFTER_FINISH_NS = 5 * NS
+"""A provider that has finished but neither reports usage nor ends the answer is not waited for longer."""
+
+
+class Attempt:
+    """A transport's Sink for one request."""
+
+    def __init__(self, endpoint: Endpoint, upstream: Upstream, mint: Mint, timeouts: Timeouts, clock: Clock) -> None:
+        self.endpoint = endpoint
+        self.meter = Meter()
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """content began, or the answer finished without any; or the fault that came before it"""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.error: Fault | ClientGone | None = None
+        self.charge: Charge | None = None
+        """what settling found this attempt cost"""
+        self.started_ns = clock.now_ns()
+        self.sent_ns: int | None = None
+        self.first_ns: int | None = None
+        self.ended_ns: int | None = None
+        self._upstream = upstream
+        self._mint = mint
+        self._timeouts = timeouts
+        self._clock = clock
+        self._line: Line | None = None
+        self._head: HttpHead | None = None
+        self._head_ns: int | None = None
+        self._heard_ns = self.started_ns
+        self._reader: Reader | None = None
+        self._error_body = b""
+        self._held: list[Event] = []
+        self._emit: Callable[[Event, int], None] | None = None
+
+    # --- what the coroutine does with it ----------------------------------------------------------------------
+
+    def start(self, transport: Transport, request: HttpRequest) -> None:
+        self._line = transport.send(request, self, connect_timeout=self._timeouts.connect)
+
+    def commit(self, emit: Callable[[Event, int], None]) -> None:
+        """This attempt is the answer: give out what was held back, and everything after it as it comes."""
+        self._emit = emit
+        now_ns = self._clock.now_ns()
+        for event in self._held:
+            emit(event, now_ns)
+        self._held = []
+
+    def abandon(self, error: Fault | ClientGone) -> None:
+        """Stop listening and close the socket; `error` is why. Harmless after the end."""
+        if self.done.done():
+            return
+        if self._line is not None:
+            self._line.close()
+        self._fail(error)
+
+    def pause(self) -> None:
+        if self._line is not None and not self.done.done():
+            self._line.pause()
+
+    def resume(self) -> None:
+        if self._line is not None and not self.done.done():
+            self._line.resume()
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+    def tick(self, now_ns: int, *, paused: bool) -> None:
+        """Deadlines: first token, idle, and a finished answer that does not end. Connecting has its own."""
+        if self.done.done() or self.sent_ns is None:
+            return
+        quiet_ns = now_ns - self._heard_ns
+        if self.meter.finished:
+            if quiet_ns > AFTER_FINISH_NS and self._line is not None:
+                self._line.close()
+                self._finish()
+        elif self.first_ns is None:
+            if now_ns - self.sent_ns > self._timeouts.first_token * NS:
+                self._time_out(f"gave no first token within {self._timeouts.first_token:g} s", "first_token")
+        elif quiet_ns > self._timeouts.idle * NS and not paused:
+            self._time_out(f"fell silent for {self._timeouts.idle:g} s in the middle of its answer", "idle")
+
+    def row(self) -> AttemptRow:
+        """This attempt as a child of the record."""
+        error = self.error
+        return AttemptRow(
+            provider_name=self.endpoint.provider.name,
+            provider_slug=self.endpoint.provider.slug,
+            model=self.endpoint.model,
+            endpoint_id=self.endpoint.id,
+            status=self._head.status if self._head is not None else None,
+            upstream_id=self.meter.upstream_id,
+            started_ns=self.started_ns,
+            sent_ns=self.sent_ns,
+            head_ns=self._head_ns,
+            first_ns=self.first_ns,
+            ended_ns=self.ended_ns,
+            error=None if error is None else type(error).__name__,
+            message=error.message if isinstance(error, Fault) else None,
+            raw=error.raw if isinstance(error, UpstreamFault) else None,
+            usage=self.meter.usage if self.meter.usage != Usage() else None,
+            charge=self.charge,
+        )
+
+    # --- the transport's callbacks ----------------------------------------------------------------------------
+
+    def sent(self) -> None:
+        self.sent_ns = self._heard_ns = self._clock.now_ns()
+
+    def head(self, head: HttpHead) -> None:
+        self._head = head
+        self._head_ns = self._heard_ns = self._clock.now_ns()
+        if head.status == 200:
+            self._reader = self._upstream.reader(head, self._mint)
+
+    def data(self, chunk: bytes) -> None:
+        self._heard_ns = self._clock.now_ns()
+        if self._reader is not None:
+            self._take(self._reader.feed(chunk))
+        elif len(self._error_body) < ERROR_BODY_MAX:
+            self._error_body += chunk[: ERROR_BODY_MAX - len(self._error_body)]
+
+    def end(self) -> None:
+        if self._reader is not None:
+            self._take(self._reader.end())
+            if not self.done.done():
+                self._finish()
+        else:
+            assert self._head is not None
+            self._fail(self._upstream.fault(self._head, self._error_body))
+
+    def lost(self, fault: UpstreamFault) -> None:
+        if self.done.done():
+            return
+        if self.meter.finished:
+            self._finish()
+        elif self._head is not None and self._reader is None:
+            self._fail(self._upstream.fault(self._head, self._error_body))
+        else:
+            self._fail(fault)
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if self.done.done():
+                return
+            if isinstance(event, Failed):
+                if self._line is not None:
+                    self._line.close()
+                self._fail(event.fault)
+                return
+            self.meter.feed(event)
+            if self._emit is not None:
+                self._emit(event, self._heard_ns)
+                continue
+            self._held.append(event)
+            if self.first_ns is None and (isinstance(event, Finish) or (isinstance(event, Delta) and event.content)):
+                self.first_ns = self._heard_ns
+                if not self.first.done():
+                    self.first.set_result(None)
+
+    def _finish(self) -> None:
+        self.ended_ns = self._clock.now_ns()
+        if not self.meter.finished:
+            self._fail(UpstreamGarbage("The provider ended its answer without finishing it; try again."))
+            return
+        self.done.set_result(None)
+
+    def _time_out(self, what: str, code: str) -> None:
+        self.abandon(
+            UpstreamTimeout(
+                f"{self.endpoint.provider.name} {what}; try again, or raise `{code}` under [timeouts].",
+                provider_code=code,
+                provider_status=self._head.status if self._head is not None else None,
+            )
+        )
+
+    def _fail(self, error: Fault | ClientGone) -> None:
+        if self.done.done():
+            return
+        self.error = error
+        self.ended_ns = self._clock.now_ns()
+        for future in (self.first, self.done):
+            if not future.done():
+                future.set_exception(error)
+                # Whoever does not await it (first after a late fault, done after an early one) is not to be warned.
+                future.exception()

@@ -1,0 +1,210 @@
+"""Step 5: the call enters the book. From here on it is an Entry: it has an id, an intent on disk, and it will be
+settled exactly once, whatever happens.
+
+The entry also hears from both sides: from the caller's connection (gone, full, drained) and from the sweep (`tick`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from routebook.core.call import Call, Losses
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import ClientGone, Fault, Unavailable
+from routebook.core.events import Delta, Event
+from routebook.core.generation import AttemptRow, Intent, Progress
+from routebook.core.ids import generation_id, request_id
+from routebook.core.people import Key
+from routebook.corridor.answer import Answer
+from routebook.corridor.attempt import Attempt
+from routebook.corridor.plan import Held
+from routebook.corridor.ports import App
+from routebook.dialects.base import Stamp
+from routebook.observe.clock import NS
+from routebook.policy.attribution import attribution
+
+WRITE_STALL_NS = 60 * NS
+"""A caller who reads nothing for this long has gone."""
+PROGRESS_NS = NS
+"""An open stream that moved gets a progress row this often."""
+
+
+class Entry:
+    """One call under way, from intent to outcome."""
+
+    def __init__(self, held: Held, intent: Intent, answer: Answer, app: App) -> None:
+        self.held = held
+        self.intent = intent
+        self.answer = answer
+        self.app = app
+        self.key: Key = held.plan.admitted.key
+        self.call: Call = held.plan.admitted.call
+        self.attempts: list[Attempt] = []
+        self.losses: Losses | None = None
+        """of the attempt that answered"""
+        self.moderation_ns: int | None = None
+        self.cancelled = False
+        """the caller left before the answer had ended"""
+        self.written = False
+        """the intent may be on disk, so an outcome must follow"""
+        self.settled = False
+        self.settling: asyncio.Future[None] | None = None
+        """kept here because the loop holds tasks weakly and this one must not be lost"""
+        self._full_since_ns: int | None = None
+        self._gone_ns: int | None = None
+        self._progress_ns = intent.accepted_ns
+        self._progress_frames = 0
+        self.text: list[str] | None = [] if app.counter is not None else None
+        """the answer's text, kept only while a reference counter wants it"""
+
+    @property
+    def current(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    async def write(self) -> None:
+        """The intent, durable when this returns: the licence to dispatch. Raises Unavailable if the book is closed."""
+        self.written = True
+        try:
+            await self.app.daybook.open(self.intent)
+        except Fault:
+            self.written = False
+            raise
+
+    def stamp(self, endpoint: Endpoint | None) -> Stamp:
+        """What is written over the answer of that endpoint; None where no provider answered."""
+        return Stamp(
+            id=self.intent.id,
+            created=self.intent.accepted_ns // NS,
+            model=endpoint.model if endpoint else self.intent.model or self.intent.requested_model,
+            provider=endpoint.provider.name if endpoint else None,
+        )
+
+    def send(self, event: Event, now_ns: int) -> None:
+        """One event of the committed answer goes to the caller, unless they have gone."""
+        if self.text is not None and isinstance(event, Delta):
+            self.text += [part for part in (event.reasoning, event.text) if part]
+        if not self.cancelled:
+            self.answer.event(event, now_ns)
+
+    # --- the caller's connection ------------------------------------------------------------------------------
+
+    def gone(self) -> None:
+        """The caller left. Close the provider's socket where that stops the bill, else read on within a cap."""
+        attempt = self.current
+        if self.settled or self.cancelled or (attempt is not None and attempt.meter.finished):
+            return
+        self.cancelled = True
+        self._gone_ns = self.app.now_ns()
+        if attempt is None:
+            return
+        attempt.resume()
+        billing = attempt.error is None and attempt.sent_ns is not None
+        if not billing or (self.call.stream and attempt.endpoint.provider.abortable):
+            attempt.abandon(ClientGone())
+
+    def full(self) -> None:
+        self._full_since_ns = self.app.now_ns()
+        if self.current is not None:
+            self.current.pause()
+
+    def drained(self) -> None:
+        self._full_since_ns = None
+        if self.current is not None:
+            self.current.resume()
+
+    def shut_down(self) -> None:
+        """The drain time is over: the answer ends here, with an error the caller can act on."""
+        if self.current is not None:
+            self.current.abandon(Unavailable("The gateway is shutting down; send the request again.", retry_after=1))
+
+    # --- the sweep --------------------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> None:
+        """Deadlines, keep-alives and progress; a few comparisons for a call that is doing fine."""
+        attempt = self.current
+        if self._full_since_ns is not None and now_ns - self._full_since_ns > WRITE_STALL_NS:
+            self._full_since_ns = None
+            self.gone()
+        if attempt is not None:
+            attempt.tick(now_ns, paused=self._full_since_ns is not None)
+            cap_ns = int(self.app.settings.timeouts.drain_cancelled * NS)
+            if self._gone_ns is not None and now_ns - self._gone_ns > cap_ns:
+                attempt.abandon(ClientGone())
+            self._note_progress(attempt, now_ns)
+        if not self.cancelled:
+            self.answer.keep_alive(self.intent.accepted_ns, now_ns)
+
+    def _note_progress(self, attempt: Attempt, now_ns: int) -> None:
+        meter = attempt.meter
+        if meter.frames == self._progress_frames or now_ns - self._progress_ns < PROGRESS_NS or self.settled:
+            return
+        self._progress_ns = now_ns
+        self._progress_frames = meter.frames
+        row = Progress(
+            at_ns=now_ns,
+            model=attempt.endpoint.model,
+            provider_name=attempt.endpoint.provider.name,
+            endpoint_id=attempt.endpoint.id,
+            upstream_id=meter.upstream_id,
+            frames=meter.frames,
+            delivered_bytes=meter.delivered_bytes,
+            usage=meter.usage,
+            pricing=attempt.endpoint.pricing,
+        )
+        self.app.daybook.note(self.intent.id, self.intent.n, row)
+
+    def attempt_rows(self) -> tuple[AttemptRow, ...]:
+        return tuple(attempt.row() for attempt in self.attempts)
+
+
+async def enter(held: Held, answer: Answer, app: App) -> Entry:
+    """Give the call its id and its place in the book; from here on `settle` has to end it.
+
+    Raises Unavailable where an app that is new cannot be stored, with the hold given back.
+    """
+    try:
+        intent = await _intent(held, app)
+    except BaseException:
+        app.book.release(held.hold)
+        raise
+    entry = Entry(held, intent, answer, app)
+    call = held.plan.admitted.call
+    answer.bind(intent.id, held.plan.admitted.arrival.surface.writer(call), call.stream, entry)
+    app.entries.add(entry)
+    return entry
+
+
+async def _intent(held: Held, app: App) -> Intent:
+    plan = held.plan
+    call, key, arrival = plan.admitted.call, plan.admitted.key, plan.admitted.arrival
+    source = attribution(arrival.headers)
+    first = plan.endpoints[0]
+    unix = arrival.accepted_ns // NS
+    app_id = await app.apps.id_of(source.app_url, source.app_title)
+    n = app.daybook.next_n()
+    return Intent(
+        id=generation_id(unix, app.dice.roll(72), app.daybook.name, n),
+        n=n,
+        request_id=request_id(unix, app.dice.roll(128)),
+        accepted_ns=arrival.accepted_ns,
+        account=key.account,
+        key_hash=key.hash,
+        requested_model=call.model,
+        streamed=call.stream,
+        model=first.model,
+        app_id=app_id,
+        origin=source.origin,
+        http_referer=source.http_referer,
+        user_agent=source.user_agent,
+        external_user=call.user,
+        session_id=call.session_id,
+        workspace_id=key.workspace_id,
+        num_media_prompt=call.media_prompt,
+        num_input_audio_prompt=call.audio_prompt,
+        prompt_bytes=call.body_bytes,
+        hold=held.hold.amount,
+        held_key=key.limit is not None,
+        endpoint_id=first.id,
+        provider_name=first.provider.name,
+        pricing=first.pricing,
+    )

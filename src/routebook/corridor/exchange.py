@@ -1,0 +1,56 @@
+"""One inference request, from arrival to receipt. Read this file first: the steps, in order, on one screen.
+
+Each step takes what the one before it returned, so none can be skipped or moved:
+Arrival -> Admitted -> Plan -> Held -> Entry (its intent goes to disk) -> Attempt (content began) -> settled record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from routebook.core.errors import ClientGone, Fault, Internal
+from routebook.corridor.admit import admit
+from routebook.corridor.answer import Answer
+from routebook.corridor.dispatch import dispatch
+from routebook.corridor.entry import enter
+from routebook.corridor.plan import draw_plan, reserve
+from routebook.corridor.ports import App, Arrival, Reply
+from routebook.corridor.relay import relay
+from routebook.corridor.settle import settle
+from routebook.observe.log import log
+
+
+async def exchange(arrival: Arrival, reply: Reply, app: App) -> None:
+    """Answer one request through `reply`. Never raises but for cancellation, and settles even then."""
+    answer = Answer(reply, arrival.surface, arrival.accepted_ns)
+    try:
+        admitted = admit(arrival, app)  # who is asking, may they, and what
+        plan = draw_plan(admitted, app)  # which endpoints, and the most it can cost
+        held = reserve(plan, app)  # money put aside
+        entry = await enter(held, answer, app)  # an id, and a place in the book
+    except Fault as fault:
+        answer.refuse(fault)
+        return
+    except Exception:
+        log.exception("a request failed before it was entered")
+        answer.refuse(Internal())
+        return
+
+    error: BaseException | None = None
+    try:
+        await entry.write()  # the intent is durable
+        attempt = await dispatch(entry)  # the first endpoint whose answer begins
+        await relay(entry, attempt)  # out it goes, metered
+    except (Fault, ClientGone) as known:
+        error = known
+    except asyncio.CancelledError as cancelled:
+        error = cancelled
+        entry.shut_down()
+        raise
+    except Exception as unknown:
+        log.exception("generation %s failed inside the gateway", entry.intent.id)
+        error = unknown
+        entry.shut_down()
+    finally:
+        entry.settling = asyncio.ensure_future(settle(entry, error))  # always, once, durable, then the end
+        await asyncio.shield(entry.settling)

@@ -1,0 +1,60 @@
+"""Step 3 and 4: which endpoints may serve the call, what it can cost at most, and that money reserved."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from routebook.core.call import Loss
+from routebook.core.catalog import Endpoint
+from routebook.core.errors import NotFound
+from routebook.corridor.admit import Admitted
+from routebook.corridor.ports import App
+from routebook.ledger.book import Hold
+from routebook.metering.estimate import cost_bound
+from routebook.policy.retry import ATTEMPTS_MAX
+from routebook.policy.routing import route
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Endpoints in the order they are tried, at most ATTEMPTS_MAX of them."""
+
+    admitted: Admitted
+    endpoints: tuple[Endpoint, ...]
+    losses: tuple[Loss, ...]
+    bound: Decimal | None
+    """USD the call can cost at most at the dearest of them; None if one has no price"""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A plan with its money reserved: without one there is nothing to dispatch with."""
+
+    plan: Plan
+    hold: Hold
+
+
+def draw_plan(admitted: Admitted, app: App) -> Plan:
+    """Raises ModelUnknown, NotFound, BadRequest."""
+    call = admitted.call
+    found = route(call, app.catalog, app.passthrough)
+    losses = [Loss(parameter, why) for parameter, why in call.ignored] + list(found.losses)
+    if call.provider is not None and call.provider.require_parameters and call.ignored:
+        name, why = call.ignored[0]
+        raise NotFound(
+            f"No endpoint can honour `{name}` ({why}) and provider.require_parameters is set; "
+            f"leave `{name}` out or drop require_parameters.",
+            metadata={"availability": {"code": "constraint_filtered", "excluded_by": "require_parameters"}},
+        )
+    endpoints = found.endpoints[:ATTEMPTS_MAX]
+    bounds = [cost_bound(call, endpoint, app.accounting) for endpoint in endpoints]
+    known = [bound for bound in bounds if bound is not None]
+    bound = max(known) if len(known) == len(bounds) else app.accounting.unpriced_ceiling
+    if bound is not None and known:
+        bound = max(bound, *known)
+    return Plan(admitted, endpoints, tuple(losses), bound)
+
+
+def reserve(plan: Plan, app: App) -> Held:
+    """Raises PaymentRequired when the key's limit does not cover the bound, or the model has no price."""
+    return Held(plan, app.book.hold(plan.admitted.key, plan.bound, plan.admitted.arrival.accepted_ns))

@@ -1,0 +1,121 @@
+"""What the corridor needs from outside, and the one object that carries it: `App`. Built by `compose.py` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from routebook.config.settings import Settings
+from routebook.core.call import Call
+from routebook.core.catalog import Accounting, Catalog, Model
+from routebook.daybook.port import Daybook
+from routebook.dialects.base import Surface, Upstream
+from routebook.ledger.apps import Apps
+from routebook.ledger.book import Book
+from routebook.ledger.people import People
+from routebook.observe.clock import Clock, Dice
+from routebook.observe.metrics import Metrics
+from routebook.store.port import Store
+from routebook.upstream.credentials import Credentials
+from routebook.upstream.port import Transport
+
+if TYPE_CHECKING:
+    from routebook.corridor.entry import Entry
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """One inference request as the edge read it, complete."""
+
+    surface: Surface
+    headers: Mapping[str, str]
+    """names in lower case"""
+    body: bytes
+    accepted_ns: int
+
+
+class Watcher(Protocol):
+    """Who wants to know how the caller's connection fares."""
+
+    def gone(self) -> None:
+        """The caller has hung up; called once, never after the answer's end was written."""
+
+    def full(self) -> None:
+        """More is buffered for the caller than should be; stop producing until `drained`."""
+
+    def drained(self) -> None: ...
+
+
+class Reply(Protocol):
+    """The edge's side of one answer: bytes out, in order. Never raises; after `gone` everything is dropped."""
+
+    def watch(self, watcher: Watcher) -> None: ...
+
+    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Status line and headers; once. Without a content-length the body is chunked."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def end(self) -> None:
+        """The last byte was written; once."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a moderator found."""
+
+    flagged: bool
+    reasons: tuple[str, ...] = ()
+    flagged_input: str = ""
+    """the part it is about, at most 100 characters"""
+
+
+class Moderator(Protocol):
+    """Looks at a prompt before a moderated provider does."""
+
+    async def check(self, call: Call) -> Verdict: ...
+
+
+class ReferenceCounter(Protocol):
+    """Counts text with the reference tokenizer, later and elsewhere; the count arrives as an amendment."""
+
+    def submit(self, id: str, n: int, call: Call, completion: str) -> None:
+        """Queue one finished call; dropped in silence when the queue is full (the record then says native)."""
+
+
+@dataclass(slots=True)
+class App:
+    """Everything one worker serves with. `catalog` and `people` are replaced whole; a request sees one version."""
+
+    settings: Settings
+    accounting: Accounting
+    clock: Clock
+    dice: Dice
+    catalog: Catalog
+    people: People
+    book: Book
+    apps: Apps
+    daybook: Daybook
+    store: Store
+    transport: Transport
+    credentials: Credentials
+    upstreams: Mapping[str, Upstream]
+    """dialect name -> the dialect as a vendor's client"""
+    metrics: Metrics
+    passthrough: Callable[[str], Model | None] = lambda slug: None
+    """offers a model of a provider with an open catalogue"""
+    moderator: Moderator | None = None
+    counter: ReferenceCounter | None = None
+    entries: set[Entry] = field(default_factory=set)
+    """calls under way"""
+    draining: bool = False
+
+    def now_ns(self) -> int:
+        return self.clock.now_ns()
+
+    @property
+    def credits(self) -> Decimal:
+        """USD the account was given."""
+        return self.settings.accounting.credits

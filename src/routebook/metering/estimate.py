@@ -1,0 +1,87 @@
+"""Bounds before a call and estimates after one, for where no provider said a number. Pure.
+
+Both lean to the safe side: the bound is never below what a provider can bill for the prompt, the estimate is marked.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+from routebook.core.call import Call
+from routebook.core.catalog import Accounting, Endpoint
+from routebook.core.money import ZERO, PriceSheet
+from routebook.core.usage import Usage
+from routebook.metering.pricing import _EXACT, rate_of
+
+TEMPLATE_TOKENS_PER_MESSAGE = 16
+"""What chat templates add around one message; the largest seen in common templates is 11."""
+TEMPLATE_TOKENS = 512
+"""System preambles that providers put in front (tool instructions, dates)."""
+DEFAULT_COMPLETION_TOKENS = 4096
+"""Held for an answer whose length neither the caller nor the catalogue bounds."""
+UNKNOWN_CONTEXT = 131_072
+"""Counts for a part of unknown size (an image by URL) where the endpoint's context is not known."""
+
+
+def prompt_bound(call: Call, endpoint: Endpoint) -> int:
+    """Most prompt tokens the provider can count: a token has at least one byte; cut to the endpoint's context."""
+    bound = call.body_bytes + TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * len(call.chat.messages)
+    if call.media_prompt or call.audio_prompt:
+        bound += (call.media_prompt + call.audio_prompt) * (endpoint.context_length or UNKNOWN_CONTEXT)
+    context = endpoint.context_length
+    return bound if context is None else min(bound, context)
+
+
+def completion_bound(call: Call, endpoint: Endpoint) -> int:
+    """Most completion tokens the provider may generate, over all choices."""
+    limit = call.chat.max_tokens or endpoint.max_completion_tokens or DEFAULT_COMPLETION_TOKENS
+    return limit * max(call.chat.n or 1, 1)
+
+
+def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decimal | None:
+    """USD this call can cost at this endpoint at most; None if the endpoint has no price."""
+    sheet = endpoint.pricing
+    if sheet is None:
+        return None
+    with localcontext(_EXACT):
+        prompt_rate = _worst(
+            sheet, ("prompt", "input_cache_write", "input_cache_write_1h", "audio", "image_token", "input_cache_read")
+        )
+        completion_rate = _worst(sheet, ("completion", "internal_reasoning", "audio_output", "image_output"))
+        if prompt_rate is None and completion_rate is None:
+            return None
+        cost = prompt_bound(call, endpoint) * (prompt_rate or ZERO)
+        cost += completion_bound(call, endpoint) * (completion_rate or ZERO)
+        cost += _worst(sheet, ("request",)) or ZERO
+        cost += call.media_prompt * (_worst(sheet, ("image",)) or ZERO)
+        return cost * (1 - min(sheet.discount, ZERO)) * (1 + accounting.markup)
+
+
+def _worst(sheet: PriceSheet, keys: tuple[str, ...]) -> Decimal | None:
+    """The highest of these prices in the base and every override."""
+    rates = [
+        rate
+        for prices in (sheet.base, *(o.prices for o in sheet.overrides))
+        for key in keys
+        if (rate := rate_of(prices, key)[0]) is not None
+    ]
+    return max(rates, default=None)
+
+
+def tokens_of(text_bytes: int, frames: int) -> int:
+    """Tokens in delivered text: about four bytes each, and every frame that a provider sent had at least one."""
+    return max(frames, -(-text_bytes // 4))
+
+
+def estimate(prompt_bytes: int, delivered_bytes: int, frames: int, known: Usage) -> Usage:
+    """Usage of an answer that ended without a report: known counts stay, the others come from what was sent."""
+    completion = tokens_of(delivered_bytes, frames)
+    return Usage(
+        prompt=known.prompt if known.prompt is not None else -(-prompt_bytes // 4),
+        completion=max(completion, known.completion or 0),
+        reasoning=known.reasoning,
+        cached=known.cached,
+        cache_write=known.cache_write,
+        cache_write_1h=known.cache_write_1h,
+        raw=known.raw,
+    )

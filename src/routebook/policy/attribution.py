@@ -1,0 +1,56 @@
+"""Which app, origin and agent a request names in its headers. Pure. Source: generation record, sections 2.1 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+
+
+class Attribution(msgspec.Struct, frozen=True):
+    """What the headers say of who built the caller. `app_url` is None where no app is to be tracked."""
+
+    origin: str = ""
+    http_referer: str | None = None
+    user_agent: str | None = None
+    app_url: str | None = None
+    app_title: str | None = None
+
+
+def attribution(headers: Mapping[str, str]) -> Attribution:
+    """From lower-case header names. `HTTP-Referer` (the documented header) wins over the standard `Referer`."""
+    referer = headers.get("http-referer") or headers.get("referer") or None
+    title = headers.get("x-openrouter-title") or headers.get("x-title") or None
+    return Attribution(
+        origin=_origin(headers.get("origin"), referer),
+        http_referer=referer,
+        user_agent=headers.get("user-agent"),
+        app_url=_app_url(referer, title),
+        app_title=title,
+    )
+
+
+def _origin(origin: str | None, referer: str | None) -> str:
+    if origin and origin != "null":
+        return origin if origin.endswith("/") else origin + "/"
+    parts = urlsplit(referer or "")
+    return f"{parts.scheme}://{parts.netloc}/" if parts.scheme and parts.netloc else ""
+
+
+def _app_url(referer: str | None, title: str | None) -> str | None:
+    """scheme://host[:port][/path], host in lower case; a local URL counts only with a title."""
+    try:
+        parts = urlsplit(referer or "")
+        host = parts.hostname
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host:
+        return None
+    if host in LOCAL_HOSTS and not title:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/')}"

@@ -1,0 +1,57 @@
+"""Reference token counts: a real child, a real tokenizer, an amendment in the daybook."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from routebook.core.call import Call, Chat, Message
+from routebook.core.generation import Amendment, Progress
+from routebook.daybook import reference
+from routebook.daybook.reference import TokenCounter
+
+pytestmark = pytest.mark.skipif(not reference.available(), reason="the extra `tokens` is not installed")
+
+
+class Notes:
+    """The one verb of a daybook that a counter uses."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, Progress | Amendment]] = []
+
+    def note(self, id: str, n: int, row: Progress | Amendment) -> None:
+        self.rows.append((id, n, row))
+
+
+def call(text: str) -> Call:
+    return Call(surface="openai_chat", model="m", chat=Chat(messages=[Message("user", text)]), raw={})
+
+
+def test_a_finished_call_gets_its_reference_counts_as_an_amendment(tmp_path: Path) -> None:
+    notes = Notes()
+
+    async def scenario() -> TokenCounter:
+        counter = TokenCounter(notes, tmp_path, lambda: 7)  # type: ignore[arg-type]
+        counter.submit("gen-1", 1, call("The quick brown fox jumps over the lazy dog."), "Indeed it does.")
+        counter.submit("gen-2", 2, call(""), "")
+        await counter.aclose(patience=30)
+        return counter
+
+    counter = asyncio.run(scenario())
+    assert counter.dropped == 0
+    assert notes.rows == [
+        ("gen-1", 1, Amendment(at_ns=7, tokens_prompt=10, tokens_completion=4, reference_tokenizer="o200k_base")),
+        ("gen-2", 2, Amendment(at_ns=7, tokens_prompt=0, tokens_completion=0, reference_tokenizer="o200k_base")),
+    ]
+
+
+def test_what_does_not_fit_the_queue_is_dropped_and_counted(tmp_path: Path) -> None:
+    async def scenario() -> TokenCounter:
+        counter = TokenCounter(Notes(), tmp_path, lambda: 7)  # type: ignore[arg-type]
+        counter.submit("gen-1", 1, call("x" * (reference.TEXT_BYTES_MAX + 1)), "")
+        await counter.aclose()
+        return counter
+
+    assert asyncio.run(scenario()).dropped == 1
