@@ -135,7 +135,9 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serve(script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Server]:
+async def serve(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Server]:
     """Run a server for the block. A script that fails (other than by a gone client) fails the test."""
     server = Server()
     running: set[asyncio.Task[None]] = set()
@@ -157,7 +159,7 @@ async def serve(script: Script, *, tls: ssl.SSLContext | None = None, host: str 
             writer.transport.abort()
             running.discard(task)
 
-    listener = await asyncio.start_server(accept, host, 0, ssl=tls)
+    listener = await asyncio.start_server(accept, host, port, ssl=tls)
     server.stop_listening = listener.close
     server.port = listener.sockets[0].getsockname()[1]
     try:
@@ -250,8 +252,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def open_fds() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_sockets() -> int:
+    """Sockets of this process, both ends of loopback connections and the loop's own included."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the descriptor of this very listing
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return count
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from routebook.core.errors import UpstreamLost
 from routebook.upstream.client import Client
-from tests.upstream.harness import OK, Peer, Recorder, answer, ask, client_of, open_fds, post, send, serve, until
+from tests.upstream.harness import OK, Peer, Recorder, answer, ask, client_of, open_sockets, post, send, serve, until
 
 pytestmark = pytest.mark.anyio
 
@@ -212,7 +212,7 @@ async def test_a_storm_of_cancelled_lines_leaves_no_connection_and_no_descriptor
 
     async with serve(script) as server, client_of(Client()) as client:
         await ask(client, post(server))
-        before = open_fds()
+        before = open_sockets()
         recorders: list[Recorder] = []
 
         async def one() -> None:
@@ -236,5 +236,5 @@ async def test_a_storm_of_cancelled_lines_leaves_no_connection_and_no_descriptor
             assert (await ask(client, post(server))).body == b"abcd" * 3
         assert client.in_use == 0
         idle = client.idle
-        await until(lambda: open_fds() <= before + 2 * idle)
-    await until(lambda: open_fds() < before)
+        await until(lambda: open_sockets() <= before + 2 * idle)
+    await until(lambda: open_sockets() < before)

@@ -49,18 +49,20 @@ class Resolver:
         return await asyncio.shield(task)
 
     async def _look_up(self, key: tuple[str, int]) -> list[Address]:
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(key[0], key[1], type=socket.SOCK_STREAM)
-            addresses = _alternate([Address(family, _sockaddr(where)) for family, _, _, _, where in found])
+            addresses = _alternate(await self._ask_system(*key))
             if not addresses:
                 raise OSError("the name has no address")
             if len(self._known) >= _KEEP:
                 self._known.clear()
-            self._known[key] = (loop.time() + self._ttl, addresses)
+            self._known[key] = (asyncio.get_running_loop().time() + self._ttl, addresses)
             return addresses
         finally:
             del self._running[key]
+
+    async def _ask_system(self, host: str, port: int) -> list[Address]:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [Address(family, _sockaddr(where)) for family, _, _, _, where in found]
 
 
 def literal_address(host: str, port: int) -> Address | None:
