@@ -56,6 +56,20 @@ def test_a_refusal_keeps_the_providers_words_and_a_credential_fault_has_none_of_
     )
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Your credit balance is too low to access the Anthropic API.",
+        "You have reached your specified API usage limits. You will regain access on 2026-12-01.",
+    ],
+)
+def test_an_empty_account_is_no_fault_of_the_callers(words: str) -> None:
+    got = fault(400, "invalid_request_error", words)
+    assert type(got) is UpstreamCredential
+    assert (got.status, got.provider_status) == (502, 400)
+    assert words not in got.message
+
+
 def test_a_limit_says_when_to_come_back() -> None:
     assert fault(429, "rate_limit_error", retry_after="12").retry_after == 12
     reset = fault(

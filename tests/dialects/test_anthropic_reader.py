@@ -208,6 +208,11 @@ def test_stop_reasons_are_normalised_and_kept_verbatim(native: str, reason: str)
     assert (finish.reason, finish.native) == (reason, native)
 
 
+def test_an_end_with_tool_calls_present_means_tool_calls() -> None:
+    frames = [start(), opens(0, type="tool_use", id="t", name="f", input={}), closes(0), stops("end_turn"), END]
+    assert only(read(stream(*frames)), Finish) == Finish("tool_calls", native="end_turn")
+
+
 def test_a_stop_sequence_and_a_refusals_explanation_are_kept() -> None:
     assert only(read(stream(start(), stops("stop_sequence", stop_sequence="##"), END)), Finish).stop_sequence == "##"
     why = {"type": "refusal", "category": "bio", "explanation": "Not that."}
@@ -237,6 +242,13 @@ def test_a_later_total_of_writes_wins_over_an_older_breakdown() -> None:
         read(stream(first, stops("end_turn", {"output_tokens": 2, "cache_creation_input_tokens": 260}), END))
     )
     assert (got.prompt, got.cache_write, got.cache_write_1h) == (270, 60, 200)
+
+
+def test_a_breakdown_that_exceeds_its_total_is_cut_to_it() -> None:
+    kinds = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 900}
+    frames = stream(start(cache_creation_input_tokens=500, cache_creation=kinds), stops("end_turn"), END)
+    got = last_usage(read(frames))
+    assert (got.prompt, got.cache_write, got.cache_write_1h) == (510, 0, 500)
 
 
 def test_reports_are_cumulative_and_replace_never_add() -> None:

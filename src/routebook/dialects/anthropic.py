@@ -12,7 +12,7 @@ from typing import Any
 
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import UpstreamFault, UpstreamLost
+from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLost, UpstreamRefused
 from routebook.core.events import Event, Failed
 from routebook.core.ids import Mint
 from routebook.dialects import anthropic_request, faults
@@ -22,6 +22,9 @@ from routebook.wire.http import HttpHead, HttpRequest
 
 UNARY_BYTES_MAX = 64 * 2**20
 """A unary body larger than this is not an answer; documents that a fetch tool returned may take tens of megabytes."""
+
+_ACCOUNT = re.compile(r"credit balance is too low|reached your specified (?:api )?usage limits", re.IGNORECASE)
+"""Anthropic says 400 invalid_request_error of an account without money; no caller can correct that."""
 
 _BOM = b"\xef\xbb\xbf"
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -42,10 +45,16 @@ class Anthropic:
 
     def fault(self, head: HttpHead, body: bytes) -> UpstreamFault:
         """What an answer of any status but 200 means."""
-        return faults.from_answer(head, body)
+        return _fault(faults.from_answer(head, body))
 
 
 UPSTREAM = Anthropic()
+
+
+def _fault(fault: UpstreamFault) -> UpstreamFault:
+    if not isinstance(fault, UpstreamRefused) or not _ACCOUNT.search(fault.message):
+        return fault
+    return UpstreamCredential(provider_status=fault.provider_status, provider_code=fault.provider_code, raw=fault.raw)
 
 
 class Reader:
@@ -133,7 +142,7 @@ class Reader:
         kind = frame.get("type") or event.event
         known = isinstance(kind, str) and kind in _KINDS
         if kind == "error" or (not known and frame.get("error")):
-            return self._failed(faults.from_object(frame, self._head))
+            return self._failed(_fault(faults.from_object(frame, self._head)))
         if not isinstance(kind, str) or not kind or kind == "message":
             return self._garbage("an event of its stream has no type of this dialect", data)
         return self._known(kind, frame)
@@ -173,7 +182,7 @@ class Reader:
                 return self._garbage("its body is not JSON", body)
         if isinstance(value, dict):
             if value.get("type") == "error" or (value.get("error") and "content" not in value):
-                return self._failed(faults.from_object(value, self._head))
+                return self._failed(_fault(faults.from_object(value, self._head)))
             if isinstance(value.get("content"), (list, str)):
                 self._done = True
                 return read_message(value)
