@@ -213,10 +213,36 @@ def test_every_count_is_normalised() -> None:
     )
 
 
-def test_negative_and_odd_counts_are_unknown_not_zero() -> None:
-    report = {"promptTokenCount": -4, "candidatesTokenCount": "12", "thoughtsTokenCount": True, "totalTokenCount": 9.0}
+def test_counts_of_the_response_are_counts_of_the_candidates() -> None:
+    report = {
+        "promptTokenCount": 4,
+        "responseTokenCount": 6,
+        "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}],
+    }
     usage = first(unary(frame({"text": "a"}, finish="STOP", usageMetadata=report)), Counted).usage
-    assert (usage.prompt, usage.completion, usage.reasoning) == (None, 12, None)
+    assert (usage.completion, usage.audio_completion) == (6, 5)
+
+
+def test_integers_that_protobuf_wrote_as_strings_are_counts() -> None:
+    report = {"promptTokenCount": "12", "candidatesTokenCount": 3.0, "thoughtsTokenCount": 1}
+    usage = first(unary(frame({"text": "a"}, finish="STOP", usageMetadata=report)), Counted).usage
+    assert (usage.prompt, usage.completion, usage.reasoning) == (12, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({"promptTokenCount": -4, "candidatesTokenCount": 5, "totalTokenCount": 1}, (None, 5, None)),
+        ({"promptTokenCount": 4, "candidatesTokenCount": 5, "thoughtsTokenCount": -1}, (4, None, None)),
+        ({"promptTokenCount": 4, "candidatesTokenCount": True, "totalTokenCount": 9}, (4, None, None)),
+        ({"promptTokenCount": 4, "candidatesTokenCount": 1.5}, (4, None, None)),
+    ],
+)
+def test_negative_and_odd_counts_are_unknown_not_zero(
+    report: dict[str, Any], expected: tuple[int | None, int | None, int | None]
+) -> None:
+    usage = first(unary(frame({"text": "a"}, finish="STOP", usageMetadata=report)), Counted).usage
+    assert (usage.prompt, usage.completion, usage.reasoning) == expected
 
 
 def test_a_zero_that_protobuf_left_out_is_known_from_the_total() -> None:

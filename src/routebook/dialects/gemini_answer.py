@@ -68,6 +68,8 @@ class Answer:
         self._report: dict[str, Any] = {}
         self._queries: set[str] = set()
         self._fetched: set[str] = set()
+        self._counted: tuple[dict[str, Any], int | None, int | None] = ({}, None, None)
+        """what the last usage was worked out from: report, searches, fetches"""
         self._usage: Usage | None = None
 
     @property
@@ -133,8 +135,12 @@ class Answer:
         if isinstance(found, dict) and found:
             self._report = parts.merged(self._report, found)
         searches = parts.billed_searches(self._start.model if self._start else None, len(self._queries))
-        usage = parts.usage(self._report, searches, len(self._fetched) or None)
-        if usage != self._usage and not (usage.empty and self._usage is None):
+        counted = (self._report, searches, len(self._fetched) or None)
+        if counted == self._counted:
+            return
+        self._counted = counted
+        usage = parts.usage(*counted)
+        if not (usage.empty and self._usage is None):
             self._usage = usage
             events.append(Counted(usage))
 

@@ -23,7 +23,8 @@ def words(text: str) -> frozenset[str]:
 
 # --- usage ------------------------------------------------------------------------------------------------------------
 
-_COMPLETION = ("candidatesTokenCount", "thoughtsTokenCount")
+_COMPLETION = ("candidatesTokenCount", "responseTokenCount", "thoughtsTokenCount")
+"""`response…` is what newer Vertex bodies call `candidates…`"""
 
 
 def count(value: Any) -> int | None:
@@ -52,22 +53,24 @@ def merged(known: Mapping[str, Any], report: dict[str, Any]) -> dict[str, Any]:
 
 def usage(report: dict[str, Any], searches: int | None, fetches: int | None) -> Usage:
     """Normalised counts: prompt includes cached tokens and what built-in tools read, completion includes thoughts."""
-    prompt, tool_use = (count(report.get("promptTokenCount")), count(report.get("toolUsePromptTokenCount")))
-    candidates, thoughts = (count(report.get("candidatesTokenCount")), count(report.get("thoughtsTokenCount")))
+    prompt, tool_use = count(report.get("promptTokenCount")), count(report.get("toolUsePromptTokenCount"))
     if prompt is not None:
         prompt += tool_use or 0
-    completion = None if candidates is None and thoughts is None else (candidates or 0) + (thoughts or 0)
-    if completion is None and not any(name in report for name in _COMPLETION):
+    twice = "responseTokenCount" if "candidatesTokenCount" in report else ""
+    told = [count(report[name]) for name in _COMPLETION if name in report and name != twice]
+    known = [number for number in told if number is not None]
+    completion = sum(known) if told and len(known) == len(told) else None  # half a sum would be a wrong count
+    if not told:
         # Zero is left out of the JSON; the total says whether it was zero.
         total = count(report.get("totalTokenCount"))
         if total is not None and prompt is not None and total >= prompt:
             completion = total - prompt
     inputs = modalities(report.get("promptTokensDetails"), report.get("toolUsePromptTokensDetails"))
-    outputs = modalities(report.get("candidatesTokensDetails"))
+    outputs = modalities(report.get("candidatesTokensDetails") or report.get("responseTokensDetails"))
     return Usage(
         prompt=prompt,
         completion=completion,
-        reasoning=thoughts,
+        reasoning=count(report.get("thoughtsTokenCount")),
         cached=count(report.get("cachedContentTokenCount")),
         audio_prompt=inputs.get("AUDIO"),
         audio_cached=modalities(report.get("cacheTokensDetails")).get("AUDIO"),
@@ -230,8 +233,10 @@ def _citation(url: str, title: str, span: tuple[int, int] | None) -> dict[str, A
 def queries(candidate: dict[str, Any]) -> set[str]:
     """The web searches that a candidate says it ran."""
     grounding = candidate.get("groundingMetadata")
-    found = grounding.get("webSearchQueries") if isinstance(grounding, dict) else None
-    return {query for query in found if isinstance(query, str)} if isinstance(found, list) else set()
+    if not isinstance(grounding, dict):
+        return set()
+    lists = (grounding.get(name) for name in ("webSearchQueries", "imageSearchQueries"))
+    return {query for found in lists if isinstance(found, list) for query in found if isinstance(query, str)}
 
 
 def fetched(candidate: dict[str, Any]) -> set[str]:

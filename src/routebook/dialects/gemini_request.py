@@ -56,7 +56,8 @@ _NATIVE = {"safety_settings": "safetySettings", "cached_content": "cachedContent
 
 _NATIVE_TOOLS = words(
     "googleSearch google_search googleSearchRetrieval google_search_retrieval codeExecution code_execution urlContext "
-    "url_context fileSearch file_search googleMaps google_maps computerUse computer_use"
+    "url_context fileSearch file_search googleMaps google_maps computerUse computer_use "
+    "enterpriseWebSearch enterprise_web_search"
 )
 
 
