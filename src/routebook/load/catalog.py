@@ -1,0 +1,147 @@
+"""The catalogue of a running gateway: known vendors, the environment's keys, the price list, the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib import resources
+from urllib.parse import urlsplit
+
+import msgspec
+
+from routebook.config.catalog import Offer, build_catalog, build_providers, passthrough
+from routebook.config.problems import ConfigError
+from routebook.config.reading import check_base_url
+from routebook.config.secret import Secret
+from routebook.core.catalog import Catalog, Model, Provider
+from routebook.dialects.vendors import Vendor, parse
+from routebook.load.prices import PriceList, price_list
+from routebook.load.settings import Loaded
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What can be served, and with which credentials."""
+
+    catalog: Catalog
+    keys: Mapping[str, Secret]
+    """provider slug -> credential, from file and environment"""
+    passthrough: Callable[[str], Model | None]
+    """offers a model that is in no list: see `config.catalog.passthrough`"""
+    prices: str | None = None
+    """name and version of the price list, None if it was not needed"""
+    reload_on: str | None = None
+    """ISO day (UTC) from which a price in the list changes, so that the catalogue has to be loaded anew; None = none"""
+    notes: tuple[str, ...] = ()
+
+
+def known_vendors() -> dict[str, Vendor]:
+    """The rows of vendors.toml by slug."""
+    return parse((resources.files("routebook.dialects") / "vendors.toml").read_text("utf-8"))
+
+
+def load_stock(
+    loaded: Loaded, environ: Mapping[str, str], now: datetime, vendors: Mapping[str, Vendor] | None = None
+) -> Stock:
+    """Everything this gateway can serve at `now` (dated prices). Raises ConfigError with file and line.
+
+    The price list (a library that takes most of a second to import) is loaded only where a provider that is in it is
+    there with a credential.
+    """
+    rows = known_vendors() if vendors is None else vendors
+    try:
+        return _stock(loaded, environ, now, rows)
+    except ConfigError as error:
+        raise loaded.located(error) from None
+
+
+def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapping[str, Vendor]) -> Stock:
+    providers = build_providers(loaded.settings, rows, _present(rows, environ))
+    keys, notes = _credentials(loaded, environ, providers, rows)
+    listed = _listed(loaded, providers, keys, rows)
+    prices = price_list(now) if listed else None
+    offers: list[Offer] = []
+    if prices is not None:
+        for provider, vendor in listed:
+            offers += prices.offers(provider.slug, vendor.slug, vendor.pricing_provider or "")
+    dated = loaded.dated
+    version = " ".join(part for part in (dated, prices.source if prices else "") if part)
+    catalog = build_catalog(loaded.settings, providers, offers, dated=dated, version=version)
+    return Stock(
+        catalog=catalog,
+        keys=keys,
+        passthrough=_passthrough(catalog, prices, {provider.slug: vendor for provider, vendor in listed}),
+        prices=prices.source if prices else None,
+        reload_on=prices.next_change([vendor.pricing_provider or "" for _, vendor in listed]) if prices else None,
+        notes=tuple(notes),
+    )
+
+
+def _passthrough(
+    catalog: Catalog, prices: PriceList | None, listed: Mapping[str, Vendor]
+) -> Callable[[str], Model | None]:
+    def known(provider: Provider, upstream: str) -> Offer | None:
+        vendor = listed.get(provider.slug)
+        if prices is None or vendor is None:
+            return None
+        return prices.match(provider.slug, vendor.slug, vendor.pricing_provider or "", upstream)
+
+    return lambda slug: passthrough(catalog, slug, known)
+
+
+def _present(rows: Mapping[str, Vendor], environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Vendors the environment gives: slug -> base URL from there, None for the row's own."""
+    present: dict[str, str | None] = {}
+    for row in rows.values():
+        variable = next((name for name in row.url_env if environ.get(name)), None)
+        url = _base_url(environ[variable], row.url_suffix, variable) if variable else None
+        if url is not None and (row.base_url is None or _first(row.key_env, environ) or not row.key_env):
+            present[row.slug] = url
+        elif row.base_url is not None and _first(row.key_env, environ):
+            present[row.slug] = None
+    return present
+
+
+def _base_url(text: str, suffix: str, variable: str) -> str:
+    """`localhost:11434` -> `http://localhost:11434/v1`, with the vendor's suffix where the URL has no path."""
+    url = text.strip().rstrip("/")
+    if "://" not in url:
+        url = f"http://{url}"
+    try:
+        check_base_url(url, ())
+    except ConfigError as error:
+        raise ConfigError(error.message, source=variable) from None
+    return url if urlsplit(url).path else url + suffix
+
+
+def _credentials(
+    loaded: Loaded, environ: Mapping[str, str], providers: Mapping[str, Provider], rows: Mapping[str, Vendor]
+) -> tuple[dict[str, Secret], list[str]]:
+    """Keys by provider, and a note on every provider that should have one and has none."""
+    tables = {table.slug: table for table in loaded.settings.providers}
+    keys = dict(loaded.provider_keys)
+    notes = []
+    for slug, provider in providers.items():
+        if slug in keys:
+            continue
+        table = tables.get(slug)
+        row = rows.get(provider.vendor or "")
+        names = (table.api_key_env,) if table and table.api_key_env else (row.key_env if row else ())
+        if name := _first(names, environ):
+            keys[slug] = Secret(environ[name].strip())
+        elif names and (row is None or row.base_url is not None):
+            notes.append(f"provider {slug} has no credential: {' or '.join(names)} is not set")
+    return keys, notes
+
+
+def _listed(
+    loaded: Loaded, providers: Mapping[str, Provider], keys: Mapping[str, Secret], rows: Mapping[str, Vendor]
+) -> list[tuple[Provider, Vendor]]:
+    """Providers whose models the price list is asked for: known to it, and with a credential."""
+    if not loaded.settings.catalog.price_list:
+        return []
+    pairs = [(provider, rows.get(provider.vendor or "")) for provider in providers.values()]
+    return [(provider, row) for provider, row in pairs if row and row.pricing_provider and provider.slug in keys]
+
+
+def _first(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
+    return next((name for name in names if environ.get(name)), None)
