@@ -6,6 +6,7 @@ decoding into a struct field of type Decimal keeps every digit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ Raw = msgspec.Raw
 """A JSON value left as the bytes that came in."""
 
 DecodeError = msgspec.MsgspecError
-"""What every decode here raises: malformed bytes or a value of the wrong type; str() of it names the place."""
+"""What every decode here raises, and all it raises: malformed bytes (bad UTF-8 and bottomless nesting included) or a
+value of the wrong type; str() of it names the place."""
 
 _json = msgspec.json.Encoder(decimal_format="number")
 _pack = msgspec.msgpack.Encoder(decimal_format="string")
@@ -30,17 +32,20 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes | str) -> Any:
     """Any JSON value as plain Python; numbers with a fraction become float, so never use this for money."""
-    return msgspec.json.decode(data)
+    return _safely(msgspec.json.decode, data)
 
 
 def decode_as(data: bytes | str, kind: type[T]) -> T:
     """A JSON value checked against a type. Raises DecodeError naming the place (`$.messages[0].role`)."""
-    return msgspec.json.decode(data, type=kind)
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _decode_error(error) from None
 
 
 def decode_exact(data: bytes | str) -> Any:
     """Any JSON value as plain Python with numbers that have a fraction as Decimal: for provider usage and prices."""
-    return _exact.decode(data)
+    return _safely(_exact.decode, data)
 
 
 def convert(value: Any, kind: type[T], *, strict: bool = True) -> T:
@@ -56,6 +61,20 @@ def pack(value: Any) -> bytes:
 def unpack(data: bytes, kind: type[T]) -> T:
     """The struct that `pack` wrote."""
     return msgspec.msgpack.decode(data, type=kind)
+
+
+def _safely(read: Callable[[bytes | str], Any], data: bytes | str) -> Any:
+    try:
+        return read(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _decode_error(error) from None
+
+
+def _decode_error(error: Exception) -> msgspec.DecodeError:
+    """The decoder lets these two through as they are; a caller of ours has one error to catch."""
+    if isinstance(error, RecursionError):
+        return msgspec.DecodeError("JSON is nested too deeply")
+    return msgspec.DecodeError("JSON is not valid UTF-8")
 
 
 _exact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
