@@ -16,7 +16,7 @@ FREE = 1024 * 1024
 CEILING = 256 * 1024 * 1024
 """Plain bytes of one answer."""
 
-_GZIP, _ZLIB, _RAW = 31, 15, -15
+_GZIP, _ZLIB, _RAW, _UNDECIDED = 31, 15, -15, 0
 
 
 class DecodeError(Exception):
@@ -31,10 +31,11 @@ class Inflater:
         if encoding in ("gzip", "x-gzip"):
             self._bits = _GZIP
         elif encoding == "deflate":
-            self._bits = _ZLIB
+            self._bits = _UNDECIDED
         else:
             raise DecodeError(f"a content encoding that was not asked for ({encoding[:40]!r})")
-        self._zlib = zlib.decompressobj(self._bits)
+        self._zlib = zlib.decompressobj(_GZIP)
+        self._held = b""
         self._in = 0
         self._out = 0
 
@@ -45,25 +46,26 @@ class Inflater:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Plain pieces of at most `PIECE` bytes, never empty; stop iterating and nothing more is decompressed."""
-        first = self._in == 0
         self._in += len(data)
-        while data:
+        if self._bits == _UNDECIDED:
+            self._held = data = self._held + data
+            if len(data) < 2:
+                return
+            # Some servers send raw deflate under this name (RFC 9110 section 8.4.1.2); the zlib header tells.
+            self._bits = _ZLIB if data[0] & 15 == 8 and (data[0] * 256 + data[1]) % 31 == 0 else _RAW
+            self._zlib = zlib.decompressobj(self._bits)
+        more = bool(data)
+        while more:
             if self._zlib.eof:  # gzip allows several members in a row
                 self._zlib = zlib.decompressobj(self._bits)
             try:
                 plain = self._zlib.decompress(data, PIECE)
             except zlib.error as error:
-                if first and self._bits == _ZLIB:  # some servers send raw deflate under that name
-                    self._bits, first = _RAW, False
-                    self._zlib = zlib.decompressobj(self._bits)
-                    continue
                 raise DecodeError("a compressed body that is damaged") from error
-            first = False
             data = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+            more = bool(data) or (len(plain) == PIECE and not self._zlib.eof)  # a full piece may leave some inside
             if plain:
                 self._out += len(plain)
                 if self._out > CEILING or (self._out > FREE and self._out > RATIO * self._in):
                     raise DecodeError("a compressed body that grows beyond every measure")
                 yield plain
-            elif not self._zlib.eof and not data:
-                break

@@ -17,6 +17,7 @@ PORTS = frozenset([80, 443, 8080, 8443])
 """Ports of public web servers; anything else would make this a port scanner."""
 
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
+_BRACKETED = re.compile(r"\[[^\[\]]*\](?::[0-9]+)?").fullmatch
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?").fullmatch
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*").fullmatch
 _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa", "localdomain")
@@ -98,8 +99,8 @@ def check_url(url: str) -> Place:
         raise Forbidden("only http and https URLs can be fetched")
     if "@" in parts.netloc:
         raise Forbidden("the URL must not have a user name or password in it")
-    if parts.netloc.endswith(":") or port == 0:
-        raise Forbidden("the URL's port is not valid")
+    if parts.netloc.endswith(":") or port == 0 or ("[" in parts.netloc and not _BRACKETED(parts.netloc)):
+        raise Forbidden("the URL's host or port is not valid")
     host = _check_host(parts.hostname or "", bracketed="[" in parts.netloc)
     if port is None:
         port = 443 if parts.scheme == "https" else 80

@@ -1,0 +1,73 @@
+"""URLs and request heads as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from routebook.upstream.faults import Refused
+from routebook.upstream.target import Targets, parse_target, render_head
+from routebook.wire.http import HttpRequest
+
+URL = "https://api.test/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "path", "authority"),
+    [
+        ("https://api.test/v1/chat", ("https", "api.test", 443), "/v1/chat", "api.test"),
+        ("https://api.test:443", ("https", "api.test", 443), "/", "api.test"),
+        ("http://API.test:8000/v1?x=1#f", ("http", "api.test", 8000), "/v1?x=1", "api.test:8000"),
+        ("http://[::1]:8000/", ("http", "::1", 8000), "/", "[::1]:8000"),
+        ("https://b\u00fccher.test/", ("https", "xn--bcher-kva.test", 443), "/", "xn--bcher-kva.test"),
+        ("https://api.test/models/a:b%2Fc", ("https", "api.test", 443), "/models/a:b%2Fc", "api.test"),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, origin: tuple[str, str, int], path: str, authority: str) -> None:
+    target = parse_target(url)
+    assert (target.origin, target.path, target.authority) == (origin, path, authority)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.test/a b", "https://api.test/\u00fc", "https://api.test/\x7f", "https://a b/"]
+)
+def test_what_must_be_percent_encoded_is_refused(url: str) -> None:
+    with pytest.raises(Refused):
+        parse_target(url)
+
+
+def test_the_memory_of_targets_is_bounded() -> None:
+    targets = Targets()
+    for number in range(5000):
+        targets.get(f"https://api.test/{number}")
+    assert len(targets._known) <= 1024
+
+
+def test_the_head_leaves_alone_what_the_request_says() -> None:
+    headers = (("host", "other.test"), ("user-agent", "mine"), ("Accept-Encoding", "gzip"), ("content-length", "2"))
+    head = render_head(HttpRequest("POST", "https://api.test/x", headers, b"{}"), parse_target("https://api.test/x"))
+    assert head == (
+    head = render_head(HttpRequest("POST", URL, headers, b"{}"), parse_target(URL))
+    )
+
+
+def test_a_get_without_a_body_has_no_content_length_and_a_post_has_one() -> None:
+    target = parse_target("https://api.test/x")
+    assert b"Content-Length" not in render_head(HttpRequest("GET", "https://api.test/x"), target)
+    assert b"\r\nContent-Length: 0\r\n" in render_head(HttpRequest("POST", "https://api.test/x"), target)
+
+
+@pytest.mark.parametrize("method", ["", "GET /", "GE\nT", "G\u00cbT"])
+def test_a_method_that_is_not_a_token_is_refused(method: str) -> None:
+    with pytest.raises(Refused):
+        render_head(HttpRequest(method, "https://api.test/x"), parse_target("https://api.test/x"))
+
+
+def test_two_hosts_are_refused() -> None:
+    request = HttpRequest("GET", "https://api.test/x", (("Host", "a"), ("host", "b")))
+    with pytest.raises(Refused):
+        render_head(request, parse_target(request.url))
+
+
+def test_a_tab_and_latin_1_in_a_value_are_carried() -> None:
+    request = HttpRequest("GET", "https://api.test/x", (("X-A", "a\tb\u00fc"),))
+    assert b"X-A: a\tb\xfc\r\n" in render_head(request, parse_target(request.url))
