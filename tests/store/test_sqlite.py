@@ -169,6 +169,45 @@ def test_processes_that_make_the_file_at_the_same_moment_all_succeed(tmp_path: P
     db.close()
 
 
+_SHIP = """
+import asyncio, sys
+from decimal import Decimal
+from pathlib import Path
+from routebook.store.port import Posting
+from routebook.store.sqlite import SqliteStore
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    seq = await store.cursor("aaa")
+    while True:
+        seq += 1
+        await store.ship("aaa", seq, [], [Posting("a" * 64, "default", "2026-03-01", Decimal("0.01"))])
+        print(seq, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_shipper_killed_at_any_moment_has_posted_exactly_what_its_cursor_says(tmp_path: Path) -> None:
+    path, acknowledged = tmp_path / "routebook.db", 0
+    for kill_after in (1, 2, 7, 20, 60):
+        child = subprocess.Popen([sys.executable, "-c", _SHIP, str(path)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        for _ in range(kill_after):
+            acknowledged = int(child.stdout.readline())
+        child.kill()
+        rest = child.stdout.read().split()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+        child.stdout.close()
+        child.wait(10)
+        with sqlite3.connect(path) as db:
+            ((seq,),) = db.execute("SELECT seq FROM cursors").fetchall()
+            ((usage, requests),) = db.execute("SELECT usage, requests FROM spend").fetchall()
+        db.close()
+        assert seq >= acknowledged
+        assert (Decimal(usage), requests) == (Decimal("0.01") * seq, seq)
+
+
 async def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "routebook.db"
     await SqliteStore(path).close()
