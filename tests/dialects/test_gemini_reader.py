@@ -448,14 +448,17 @@ def test_pictures_and_sound_are_media() -> None:
     assert delta.images == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}]
     assert delta.audio == {"data": "AAECAw=="}
     assert delta.reasoning_details[0]["id"] == "image_0"
-    assert delta.extra["parts"][0]["thought"] is True, "a draft is kept, but it is not the picture"
+    assert delta.extra["extra_content"]["google"]["parts"][0]["thought"] is True, (
+        "a draft is kept, but it is not the picture"
+    )
 
 
 def test_code_and_its_result_stay_verbatim_and_are_no_text() -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}, "thoughtSignature": "c2ln"}
     result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}}
     delta = first(unary(frame(code, result, {"text": "One."}, finish="STOP")), Delta)
-    assert (delta.text, delta.extra, delta.reasoning_details) == ("One.", {"parts": [code, result]}, None)
+    assert (delta.text, delta.reasoning_details) == ("One.", None)
+    assert delta.extra == {"extra_content": {"google": {"parts": [code, result]}}}
 
 
 def test_grounding_becomes_citations_counted_in_characters_once() -> None:

@@ -57,7 +57,8 @@ class _Piece:
 
 
 class Answer:
-    """Folds frames into events."""
+    """Folds frames into events. What only Gemini says of a candidate goes, verbatim, where Google's own chat API puts
+    such things: `extra_content.google` of the message and of its tool calls."""
 
     def __init__(self, head: HttpHead, mint: Mint) -> None:
         self._head = head
@@ -190,7 +191,7 @@ class Answer:
             audio=audio,
             annotations=annotations or None,
             logprobs=parts.logprobs(candidate.get("logprobsResult")),
-            extra=extra or None,
+            extra={"extra_content": {"google": extra}} if extra else None,
         )
         if not (delta.content or delta.annotations or delta.logprobs or delta.extra):
             return None

@@ -186,7 +186,7 @@ def _tools(call: Call, body: dict[str, Any], sent: _Sent, losses: Losses) -> Non
     strict = False
     if chat.tools and sent.takes("tools"):
         native: list[dict[str, Any]] = []
-        raw = _raw_tools(call)
+        raw, ignored = _raw_tools(call), {name for name, _ in call.ignored}
         for at, tool in enumerate(chat.tools):
             if tool.cache_control is not None:
                 losses.unsupported("cache_control", "Gemini caches by itself")
@@ -195,7 +195,7 @@ def _tools(call: Call, body: dict[str, Any], sent: _Sent, losses: Losses) -> Non
                 strict = strict or bool(tool.function.strict)
             elif at < len(raw) and (own := {k: v for k, v in raw[at].items() if k in _NATIVE_TOOLS}):
                 native.append(own)
-            else:
+            elif f"tools[{at}]" not in ignored:
                 losses.unsupported(f"tools[{at}]", f"Gemini has no tool of type {tool.type!r}")
         tools = ([{"functionDeclarations": functions}] if functions else []) + native
         if tools:
