@@ -122,7 +122,7 @@ def test_the_published_example_of_timing_and_money() -> None:
         ended_ns=ACCEPTED_NS + 1250 * MS,
         upstream_id="chatcmpl-791bcf62-080e-4568-87d0-94c72e3b4946",
     )
-    # Three cached reads alone cannot save 0.00016 exactly; a cache write, which the record does not show, makes it even.
+    # Three cached reads alone cannot save 0.00016 exactly; a cache write, absent from the record, makes it even.
     usage = Usage(prompt=10, completion=25, reasoning=5, cached=3, cache_write=1, image_completion=0)
     sheet = PriceSheet(
         Prices(
