@@ -39,7 +39,7 @@ def decode_as(data: bytes | str, kind: type[T]) -> T:
     """A JSON value checked against a type. Raises DecodeError naming the place (`$.messages[0].role`)."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except _LET_THROUGH as error:
         raise _decode_error(error) from None
 
 
@@ -63,17 +63,22 @@ def unpack(data: bytes, kind: type[T]) -> T:
     return msgspec.msgpack.decode(data, type=kind)
 
 
+_LET_THROUGH = (UnicodeDecodeError, RecursionError, ArithmeticError)
+"""What the decoder raises beside its own errors; a caller of ours has one error to catch."""
+
+
 def _safely(read: Callable[[bytes | str], Any], data: bytes | str) -> Any:
     try:
         return read(data)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except _LET_THROUGH as error:
         raise _decode_error(error) from None
 
 
 def _decode_error(error: Exception) -> msgspec.DecodeError:
-    """The decoder lets these two through as they are; a caller of ours has one error to catch."""
     if isinstance(error, RecursionError):
         return msgspec.DecodeError("JSON is nested too deeply")
+    if isinstance(error, ArithmeticError):
+        return msgspec.DecodeError("JSON holds a number that is out of all bounds")
     return msgspec.DecodeError("JSON is not valid UTF-8")
 
 

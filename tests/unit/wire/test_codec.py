@@ -18,6 +18,11 @@ BAD = {
 }
 
 
+def test_a_number_out_of_all_bounds_is_a_decode_error_where_digits_are_kept() -> None:
+    with pytest.raises(codec.DecodeError):
+        codec.decode_exact(b'{"a":1e99999999999999999999}')
+
+
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
 def test_every_kind_of_bad_bytes_is_a_decode_error(data: bytes) -> None:
     for read in (codec.decode, codec.decode_exact, lambda raw: codec.decode_as(raw, dict[str, Any])):
