@@ -1,0 +1,63 @@
+"""GET /generation: the record of one call, readable as soon as its caller has the last byte.
+
+Source: generation record, section 1. A record of another account is answered like one that does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routebook.config.settings import Settings
+from routebook.control.desk import Desk, answer, authenticate
+from routebook.core.errors import BadRequest, NotFound
+from routebook.core.generation import Folded
+from routebook.core.ids import locate
+from routebook.daybook.port import Daybook
+from routebook.metering.record import record
+from routebook.store.port import Store
+from routebook.wire.codec import unpack
+
+
+class GenerationDesk(Desk, Protocol):
+    """The management desk, with the book that is being written."""
+
+    @property
+    def daybook(self) -> Daybook: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+
+async def find(id: str, daybook: Daybook, store: Store) -> Folded | None:
+    """The call of that id: from the daybook that the id names if it is ours, else from the store; None if unknown.
+
+    Raises Unavailable if only the store could know and it is away.
+    """
+    place = locate(id)
+    if place is not None and place[0] == daybook.name:
+        call = daybook.read(place[1])
+        # A number says where to look; only the whole id says that it is this call and not a guess.
+        if call is not None and call.intent.id == id:
+            return call
+    stored = await store.generation(id)
+    return None if stored is None else unpack(stored.folded, Folded)
+
+
+def routes(desk: GenerationDesk) -> list[Route]:
+    """The path, relative to the API's base. Any key reads the records of its own account."""
+
+    async def generation(request: Request) -> Response:
+        key = authenticate(request, desk.people, desk.now_ns())
+        id = request.query_params.get("id", "").strip()
+        if not id:
+            raise BadRequest("The query parameter `id` is missing; send the value of the header X-Generation-Id.")
+        call = await find(id, desk.daybook, desk.store)
+        if call is None or call.intent.account != key.account:
+            raise NotFound(f"Generation {id[:80]} not found; check the id and that the key is of the same account.")
+        return answer({"data": record(call, desk.settings.accounting.latency)})
+
+    return [Route("/generation", generation, methods=["GET"])]
