@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
@@ -125,11 +126,8 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
-def add(left: Decimal, right: Decimal) -> Decimal:
-    """left + right with every digit kept, whatever the caller's decimal context is; raises decimal.Inexact otherwise."""
-    return _EXACT.add(left, right)
+add: Callable[[Decimal, Decimal], Decimal] = _EXACT.add
+"""left + right with every digit kept, whatever the caller's decimal context is; raises decimal.Inexact otherwise"""
 
-
-def subtract(left: Decimal, right: Decimal) -> Decimal:
-    """left - right with every digit kept, as `add`."""
-    return _EXACT.subtract(left, right)
+subtract: Callable[[Decimal, Decimal], Decimal] = _EXACT.subtract
+"""left - right with every digit kept, as `add`"""

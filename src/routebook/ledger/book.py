@@ -21,13 +21,15 @@ _KEPT_DAYS = 48
 """a month, the week around its first day, and days of a clock that was wrong for a while"""
 
 
-@dataclass(slots=True)
 class _Sum:
     """Money of one span of time: posted, and held by calls that are still running."""
 
-    usage: Decimal = ZERO
-    byok: Decimal = ZERO
-    held: Decimal = ZERO
+    __slots__ = ("byok", "held", "usage")
+
+    def __init__(self, usage: Decimal = ZERO, byok: Decimal = ZERO, held: Decimal = ZERO) -> None:
+        self.usage = usage
+        self.byok = byok
+        self.held = held
 
     def post(self, usage: Decimal, byok: Decimal) -> None:
         if usage:
@@ -35,22 +37,25 @@ class _Sum:
         if byok:
             self.byok = add(self.byok, byok)
 
-    def take(self, other: _Sum) -> None:
-        self.post(other.usage, other.byok)
-        self.held = add(self.held, other.held)
+    def plus(self, other: _Sum) -> _Sum:
+        return _Sum(add(self.usage, other.usage), add(self.byok, other.byok), add(self.held, other.held))
 
 
 class _Tally:
-    """One key: its whole life, its recent days, and the sums of the windows that hold the last day asked about."""
+    """One key: its whole life and its recent days.
 
-    __slots__ = ("at", "days", "spans", "starts", "total")
+    A window is its current day plus what stood on its other days when it was last asked about: so a call touches two
+    sums, not one for each window.
+    """
+
+    __slots__ = ("at", "days", "others", "total")
 
     def __init__(self) -> None:
         self.total = _Sum()
         self.days: dict[int, _Sum] = {}
-        self.at = 0
-        self.starts = (0, 0, 0)
-        self.spans = (_Sum(), _Sum(), _Sum())
+        self.at: int | None = None
+        """the day that `others` belongs to; None = to be added up again"""
+        self.others: tuple[_Sum, ...] = ()
 
     def span(self, reset: str | None, day: int) -> _Sum:
         """The sum of the window of that kind that holds `day`."""
@@ -58,32 +63,32 @@ class _Tally:
             return self.total
         if self.at != day:
             self._turn(day)
-        return self.spans[windows.index(reset)]
+        others, today = self.others[windows.index(reset)], self.days.get(day)
+        return others if today is None else others.plus(today)
 
     def _turn(self, day: int) -> None:
         # Days after `day` count too: a clock that was ahead for a while must not leave spend out of the budget.
-        self.at, self.starts = day, windows.starts(day)
-        self.spans = (_Sum(), _Sum(), _Sum())
-        for number, sums in self.days.items():
-            for start, span in zip(self.starts, self.spans, strict=True):
-                if number >= start:
-                    span.take(sums)
+        sums = [_Sum(), _Sum(), _Sum()]
+        for number, each in self.days.items():
+            for place, start in enumerate(windows.starts(day)):
+                if number >= start and number != day:
+                    sums[place] = sums[place].plus(each)
+        self.at, self.others = day, tuple(sums)
 
     def post(self, day: int, usage: Decimal, byok: Decimal) -> None:
         self.total.post(usage, byok)
         self._day(day).post(usage, byok)
-        for start, span in zip(self.starts, self.spans, strict=True):
-            if day >= start:
-                span.post(usage, byok)
 
     def hold(self, day: int, amount: Decimal) -> None:
         """Add to what is held; a release adds the negative."""
-        touched = [self.total, self._day(day)]
-        touched += [span for start, span in zip(self.starts, self.spans, strict=True) if day >= start]
-        for sums in touched:
-            sums.held = add(sums.held, amount)
+        sums, total = self._day(day), self.total
+        total.held = add(total.held, amount)
+        sums.held = add(sums.held, amount)
 
     def _day(self, day: int) -> _Sum:
+        """The sum of a day, to be changed."""
+        if day != self.at:
+            self.at = None
         sums = self.days.get(day)
         if sums is None:
             if len(self.days) >= _KEPT_DAYS:
