@@ -22,7 +22,7 @@ import msgspec
 
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
-from routebook.dialects.openai_chat.history import messages_for, tools_for
+from routebook.dialects.openai_chat.history import messages_for, tools_for, written
 from routebook.dialects.openai_chat.thinking import reasoning_members
 from routebook.dialects.vendors import Quirks
 from routebook.wire import codec
@@ -136,7 +136,7 @@ def _members(call: Call) -> dict[str, bytes]:
     for name in call.chat.__struct_fields__:
         value = getattr(call.chat, name)
         if value is not None and name not in ("reasoning", "max_tokens"):
-            out[name] = codec.encode(value)
+            out[name] = codec.encode(written(value))
     if call.chat.max_tokens is not None:
         out["max_completion_tokens"] = codec.encode(call.chat.max_tokens)
     if call.stream:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from routebook.core.call import Losses, Message, Tool
 from routebook.dialects.vendors import Quirks
 from routebook.wire import codec
 
 _REFUSED = {"breakpoints": ("cache_control",), "strip": ("cache_control", "prompt_cache_breakpoint")}
 _REASONING = ("reasoning", "reasoning_content", "reasoning_details")
+
+
+def written(value: Any) -> Any:
+    """A canonical value as the dialect writes it: with the types of tools, tool calls and cache markers, which their
+    structs leave out because they have defaults."""
+    if isinstance(value, list):
+        return [written(item) for item in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    out = {name: written(getattr(value, name)) for name in value.__struct_fields__}
+    return {name: member for name, member in out.items() if member is not None}
 
 
 def messages_for(value: bytes, messages: list[Message], quirks: Quirks, losses: Losses) -> bytes:

@@ -234,7 +234,7 @@ class ChatReader:
             reports.append(choice.get("usage"))
             if isinstance(choice.get("error"), (dict, str)) and choice["error"]:
                 failed = failed or choice
-        if extra:
+        if extra and failed is None and "choices" in value:
             out.append(Delta(extra=extra))
         if failed is None:
             out += finishes

@@ -1,0 +1,70 @@
+"""The rows of vendors.toml: typed, complete, true to the price library, and refused where they are wrong."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+import pytest
+from genai_prices.data_snapshot import get_snapshot
+
+from routebook.dialects import registry
+from routebook.dialects.vendors import Vendor, parse
+
+ROWS = parse((files("routebook.dialects") / "vendors.toml").read_text(encoding="utf-8"))
+ASKED_FOR = set(
+    "openai anthropic google-ai-studio groq together fireworks deepinfra mistral deepseek xai cerebras openrouter "
+    "ollama vllm llamacpp lmstudio".split()
+)
+REASONING = {"effort", "openrouter", "thinking", "thinking_effort", "enable_thinking", "template", "none"}
+
+
+def test_the_vendors_that_people_ask_for_are_there() -> None:
+    assert set(ROWS) >= ASKED_FOR
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_row_is_complete(row: Vendor) -> None:
+    assert row.dialect in registry.upstreams(ROWS)
+    assert row.docs.startswith("https://")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", row.checked)
+    assert row.base_url or row.url_env, "a vendor is found under a URL or a variable that names one"
+    assert row.key_env or row.url_env
+    if row.base_url:
+        assert urlsplit(row.base_url).scheme == "https"
+        assert not row.base_url.endswith("/")
+    assert row.quirks.reasoning in REASONING
+    assert row.quirks.max_tokens in (None, "max_tokens", "max_completion_tokens")
+    assert row.quirks.cache in ("keep", "breakpoints", "strip")
+    assert row.quirks.history in ("keep", "strip", "reasoning", "reasoning_content")
+
+
+def test_the_price_library_knows_the_providers_that_rows_name() -> None:
+    known = {provider.id: provider for provider in get_snapshot().providers}
+    for row in ROWS.values():
+        if row.pricing_provider is not None:
+            assert row.pricing_provider in known, row.slug
+            pattern = known[row.pricing_provider].api_pattern
+            assert re.search(pattern, row.base_url or ""), f"{row.slug}: {row.base_url} is not {pattern}"
+
+
+def test_abortable_follows_the_published_list() -> None:
+    stops = "openai anthropic fireworks deepinfra together hyperbolic xai novita deepseek".split()
+    bills_on = "groq google-ai-studio huggingface perplexity mistral sambanova nebius".split()
+    assert [ROWS[slug].abortable for slug in stops] == [True] * len(stops)
+    assert [ROWS[slug].abortable for slug in bills_on] == [False] * len(bills_on)
+
+
+def test_a_wrong_row_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match=r"vendor acme: .*colour"):
+        parse('[acme]\nname = "A"\ndocs = "d"\nchecked = "c"\ncolour = "red"\n')
+    with pytest.raises(ValueError, match=r"vendor acme: .*name"):
+        parse('[acme]\ndocs = "d"\nchecked = "c"\n')
+
+
+def test_the_registry_names_every_dialect_by_its_own_name() -> None:
+    assert {name: upstream.name for name, upstream in registry.upstreams(ROWS).items()} == {
+        name: name for name in ("openai_chat", "anthropic", "gemini")
+    }
+    assert {name: surface.name for name, surface in registry.surfaces().items()} == {"openai_chat": "openai_chat"}
