@@ -1,0 +1,234 @@
+"""The catalogue built from configuration, vendors and offers."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+
+import pytest
+
+from routebook.config.catalog import Offer, build_catalog, build_providers, passthrough
+from routebook.config.problems import ConfigError, KeyPath
+from routebook.config.reading import parse_settings
+from routebook.core.catalog import Catalog, Provider
+from routebook.core.money import Prices, PriceSheet
+from routebook.dialects.vendors import Vendor
+
+VENDORS = {
+    "openai": Vendor(
+        "openai",
+        "OpenAI",
+        "https://docs.test",
+        "2026-11-24",
+        "https://api.openai.test/v1",
+        key_env=("OPENAI_API_KEY",),
+        abortable=True,
+    ),
+    "groq": Vendor(
+        "groq", "Groq", "https://docs.test", "2026-11-24", "https://api.groq.test/v1", key_env=("GROQ_API_KEY",)
+    ),
+    "ollama": Vendor("ollama", "Ollama", "https://docs.test", "2026-11-24", url_env=("OLLAMA_HOST",)),
+    "openrouter": Vendor("openrouter", "OpenRouter", "https://docs.test", "2026-11-24", "https://or.test/api/v1"),
+}
+SHEET = PriceSheet(Prices(prompt=Decimal("0.1"), completion=Decimal("0.2")))
+
+ACME = """
+[[providers]]
+slug = "acme"
+dialect = "openai_chat"
+base_url = "http://127.0.0.1:9001/v1/"
+"""
+LARGE = """
+[[models]]
+slug = "acme/large"
+context_length = 131072
+[[models.endpoints]]
+provider = "acme"
+upstream_model = "large-2026-01"
+"""
+
+
+def built(text: str = "", present: Mapping[str, str | None] | None = None, known: list[Offer] | None = None) -> Catalog:
+    settings = parse_settings(tomllib.loads(text))
+    return build_catalog(settings, build_providers(settings, VENDORS, present or {}), known or [])
+
+
+def refused(text: str, present: Mapping[str, str | None] | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        built(text, present)
+    return caught.value
+
+
+def test_a_provider_of_ones_own_shows_its_slug_as_name() -> None:
+    provider = built(ACME).providers["acme"]
+    assert provider == Provider("acme", "acme", "openai_chat", "http://127.0.0.1:9001/v1")
+
+
+def test_a_known_vendor_fills_what_the_file_leaves_out() -> None:
+    provider = built('[[providers]]\nslug = "openai"\nzdr = true').providers["openai"]
+    assert (provider.name, provider.dialect, provider.vendor) == ("OpenAI", "openai_chat", "openai")
+    assert provider.base_url == "https://api.openai.test/v1"
+    assert provider.abortable
+    assert provider.zdr
+
+
+def test_the_file_overrides_a_known_vendor() -> None:
+    provider = built(
+        '[[providers]]\nslug = "openai"\nname = "Proxy"\nbase_url = "http://proxy/v1"\n'
+        'abortable = false\napi_key_env = "K"'
+    ).providers["openai"]
+    assert (provider.name, provider.base_url, provider.abortable, provider.key_env) == (
+        "Proxy",
+        "http://proxy/v1",
+        False,
+        "K",
+    )
+    assert provider.vendor == "openai", "its quirks stay"
+
+
+def test_a_second_account_of_a_vendor_takes_its_row() -> None:
+    provider = built('[[providers]]\nslug = "groq-eu"\nvendor = "groq"').providers["groq-eu"]
+    assert (provider.name, provider.vendor, provider.base_url) == ("groq-eu", "groq", "https://api.groq.test/v1")
+
+
+def test_a_vendor_of_the_environment_is_there_without_any_file() -> None:
+    catalog = built(present={"openai": None, "ollama": "http://localhost:11434/v1"})
+    assert list(catalog.providers) == ["openai", "ollama"]
+    assert catalog.providers["ollama"].base_url == "http://localhost:11434/v1"
+
+
+ENDPOINT: KeyPath = ("models", 0, "endpoints", 0)
+TWICE = '[[models.endpoints]]\nprovider = "acme"\nupstream_model = "large-2026-01"'
+SMELL = LARGE.replace("context", 'input_modalities = ["smell"]\ncontext')
+STRANGE_DIALECT = '[[providers]]\nslug = "x"\ndialect = "openai_chats"\nbase_url = "http://x"'
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ('[[providers]]\nslug = "opnai"', ("providers", 0), ["needs `dialect` and `base_url`", "did you mean openai?"]),
+        ('[[providers]]\nslug = "x"\ndialect = "openai_chat"', ("providers", 0), ["needs `base_url`"]),
+        ('[[providers]]\nslug = "ollama"', ("providers", 0), ["needs `base_url`"]),
+        (STRANGE_DIALECT, ("providers", 0, "dialect"), ["did you mean openai_chat?"]),
+        ('[[providers]]\nslug = "x"\nvendor = "grok"', ("providers", 0, "vendor"), ["did you mean groq?"]),
+        (ACME + ACME, ("providers", 1, "slug"), ["second provider"]),
+        (LARGE, (*ENDPOINT, "provider"), ['no provider "acme"', "key variable"]),
+        (ACME + LARGE.replace('"acme"', '"acne"'), (*ENDPOINT, "provider"), ["did you mean acme?"]),
+        (ACME + LARGE + LARGE, ("models", 1, "slug"), ["second model"]),
+        (ACME + LARGE + 'quantization = "fp9"', (*ENDPOINT, "quantization"), ["did you mean fp"]),
+        (ACME + LARGE + "max_completion_tokens = 0", (*ENDPOINT, "max_completion_tokens"), ["1 or more"]),
+        (ACME + LARGE + TWICE, ("models", 0, "endpoints", 1), ["twice"]),
+        (ACME + LARGE + 'pricing = { prompt = "x" }', (*ENDPOINT, "pricing", "prompt"), ["not a decimal"]),
+        (ACME + SMELL, ("models", 0, "input_modalities"), ["smell"]),
+    ],
+)
+def test_what_cannot_be_served_is_refused_at_its_place(text: str, path: KeyPath, words: list[str]) -> None:
+    error = refused(text)
+    assert error.path == path
+    for word in words:
+        assert word in error.message
+
+
+def test_no_pricing_table_is_unpriced_and_zero_is_free() -> None:
+    unpriced = built(ACME + LARGE).models["acme/large"].endpoints[0]
+    free = built(ACME + LARGE + 'pricing = { prompt = "0" }').models["acme/large"].endpoints[0]
+    assert unpriced.pricing is None
+    assert free.pricing is not None
+    assert free.pricing.base == Prices(prompt=Decimal(0))
+
+
+def test_absent_parameters_are_unknown_and_an_empty_list_is_none() -> None:
+    unknown = built(ACME + LARGE).models["acme/large"].endpoints[0]
+    none = built(ACME + LARGE + "supported_parameters = []").models["acme/large"].endpoints[0]
+    assert unknown.supported_parameters is None
+    assert none.supported_parameters == frozenset()
+
+
+def test_endpoint_ids_are_stable_text() -> None:
+    endpoint = built(ACME + LARGE).models["acme/large"].endpoints[0]
+    assert endpoint.id == "acme:acme/large:large-2026-01"
+    assert endpoint.context_length == 131072
+    tagged = built(ACME + LARGE + 'tag = "acme/fp8"').models["acme/large"].endpoints[0]
+    assert tagged.id == "acme:acme/large:large-2026-01:acme/fp8"
+
+
+def test_a_configured_model_replaces_the_known_one_with_all_its_endpoints() -> None:
+    text = (
+        '[[models]]\nslug = "openai/gpt-4o"\n[[models.endpoints]]\nprovider = "openai"\nupstream_model = "gpt-4o-mine"'
+    )
+    known = [
+        Offer("openai", "openai/gpt-4o", "gpt-4o", pricing=SHEET),
+        Offer("openai", "openai/o3", "o3", pricing=SHEET),
+    ]
+    catalog = built(text, {"openai": None}, known)
+    assert [e.upstream_model for e in catalog.models["openai/gpt-4o"].endpoints] == ["gpt-4o-mine"]
+    assert catalog.models["openai/gpt-4o"].endpoints[0].pricing is None
+    assert "openai/o3" in catalog.models
+
+
+def test_two_providers_of_one_slug_are_two_endpoints_the_authors_own_first() -> None:
+    known = [
+        Offer("groq", "openai/oss", "openai/oss", pricing=SHEET),
+        Offer("openai", "openai/oss", "oss", context_length=5),
+    ]
+    model = built("", {"groq": None, "openai": None}, known).models["openai/oss"]
+    assert [endpoint.provider.slug for endpoint in model.endpoints] == ["openai", "groq"]
+    assert model.context_length == 5
+
+
+def test_offers_of_absent_providers_are_left_out() -> None:
+    assert not built("", {}, [Offer("groq", "a/b", "b")]).models
+
+
+def test_a_bare_id_is_an_alias_where_it_means_one_model() -> None:
+    known = [
+        Offer("openai", "openai/gpt-4o", "gpt-4o"),
+        Offer("openai", "openai/same", "same"),
+        Offer("groq", "other/same", "same"),
+        Offer("groq", "meta-llama/llama-3", "accounts/x/Llama-3"),
+    ]
+    catalog = built("", {"openai": None, "groq": None}, known)
+    found = catalog.find("gpt-4o")
+    assert found is not None
+    assert found.slug == "openai/gpt-4o"
+    assert "gpt-4o" in found.aliases
+    assert catalog.find("same") is None, "two models are called that"
+    other = catalog.find("accounts/x/Llama-3")
+    assert other is not None
+    assert other.slug == "meta-llama/llama-3"
+
+
+def test_an_open_catalogue_takes_any_model_unpriced() -> None:
+    catalog = built("", {"ollama": "http://l/v1", "openrouter": None, "openai": None})
+    model = passthrough(catalog, "ollama/llama3.2:1b")
+    assert model is not None
+    assert (model.slug, model.endpoints[0].upstream_model) == ("ollama/llama3.2:1b", "llama3.2:1b")
+    assert model.endpoints[0].provider.slug == "ollama"
+    assert model.endpoints[0].pricing is None
+    nested = passthrough(catalog, "openrouter/meta-llama/llama-9")
+    own = passthrough(catalog, "openrouter/auto")
+    assert nested is not None
+    assert own is not None
+    assert nested.endpoints[0].upstream_model == "meta-llama/llama-9"
+    assert own.endpoints[0].upstream_model == "openrouter/auto"
+
+
+@pytest.mark.parametrize("slug", ["openai/gpt-99", "gpt-99", "ollama/", "ollama", "nobody/x", ""])
+def test_what_nobody_here_may_serve_stays_unknown(slug: str) -> None:
+    assert passthrough(built("", {"ollama": "http://l/v1", "openai": None}), slug) is None
+
+
+def test_a_dated_name_goes_to_the_authors_own_provider_at_its_price() -> None:
+    catalog = built("", {"openai": None, "groq": None})
+
+    def known(provider: Provider, upstream: str) -> Offer | None:
+        return Offer(provider.slug, "x", upstream, pricing=SHEET) if upstream == "gpt-4o-2024-11-20" else None
+
+    for asked in ("openai/gpt-4o-2024-11-20", "gpt-4o-2024-11-20"):
+        model = passthrough(catalog, asked, known)
+        assert model is not None
+        assert model.slug == "openai/gpt-4o-2024-11-20"
+        assert [e.provider.slug for e in model.endpoints] == ["openai"]
+        assert model.endpoints[0].pricing == SHEET
+    assert passthrough(catalog, "openai/gpt-99", known) is None

@@ -1,0 +1,114 @@
+"""What a configuration file may not say, and how it is told."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from routebook.config.problems import ConfigError, KeyPath
+from routebook.config.reading import parse_settings
+from routebook.config.settings import Settings
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(tomllib.loads(text))
+    return caught.value
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    assert parse_settings({}) == Settings()
+
+
+def test_the_example_of_the_reference_is_accepted() -> None:
+    settings = parse_settings(
+        tomllib.loads(
+            """
+            [server]
+            edge = "native"
+            [store]
+            durability = "power"
+            [accounting]
+            markup = "0.25"
+            [[providers]]
+            slug = "acme"
+            dialect = "openai_chat"
+            base_url = "http://127.0.0.1:9001/v1"
+            [[models]]
+            slug = "acme/large"
+            [[models.endpoints]]
+            provider = "acme"
+            upstream_model = "large-2026-01"
+            pricing = { prompt = "0.00000015", overrides = [{ min_prompt_tokens = 1000, prompt = "0.0000003" }] }
+            """
+        )
+    )
+    assert str(settings.accounting.markup) == "0.25"
+    assert settings.server.edge == "native"
+    assert settings.models[0].endpoints[0].pricing is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("[server]\nprot = 1", ("server", "prot"), ["unknown key", "did you mean port?", "workers"]),
+        ("[sever]\nport = 1", ("sever",), ["did you mean server?"]),
+        ('[server]\nport = "80"', ("server", "port"), ["must be a whole number, not text"]),
+        ("[server]\nport = 70000", ("server", "port"), ["65535"]),
+        ("[server]\nworkers = 2", ("server", "workers"), ["one worker"]),
+        ('[server]\nedge = "asgy"', ("server", "edge"), ["did you mean asgi?", "native"]),
+        ("[server]\ndrain = -1", ("server", "drain"), ["0 or more"]),
+        ("[timeouts]\nconnect = 0", ("timeouts", "connect"), ["above 0"]),
+        ("[timeouts]\nidle = nan", ("timeouts", "idle"), ["above 0"]),
+        ("[limits]\nbody_bytes = 0", ("limits", "body_bytes"), ["1 or more"]),
+        ('[store]\nurl = "postgresql://u:secret@h/db"', ("store", "url"), ["SQLite only"]),
+        ('[store]\nurl = "routebook.db"', ("store", "url"), ["sqlite:///FILE"]),
+        ("[accounting]\nmarkup = 0.25", ("accounting", "markup"), ["write the number in quotes"]),
+        ('[accounting]\nmarkup = "a lot"', ("accounting", "markup"), ["not a decimal"]),
+        ('[accounting]\nmarkup = "-1"', ("accounting", "markup"), ["0 or more"]),
+        ('[accounting]\nmarkup = "NaN"', ("accounting", "markup"), ["0 or more"]),
+        ('[[providers]]\nname = "x"', ("providers", 0), ["`slug` is missing"]),
+        ('[[providers]]\nslug = "a/b"', ("providers", 0, "slug"), ["no blank, slash or colon"]),
+        ('[[providers]]\nslug = "a"\nbase_url = "ftp://x"', ("providers", 0, "base_url"), ["must be a URL"]),
+        ('[[providers]]\nslug = "a"\nbase_url = "http://u:p@x"', ("providers", 0, "base_url"), ["api_key_env"]),
+        ('[[providers]]\nslug = "a"\nbase_url = "http://x:99999"', ("providers", 0, "base_url"), ["must be a URL"]),
+        ('[[providers]]\nslug = "a"\napi_key = "k"\napi_key_env = "K"', ("providers", 0, "api_key"), ["not both"]),
+        ('[[models]]\nslug = "large"\nendpoints = []', ("models", 0, "slug"), ["author/name"]),
+        ('[[models]]\nslug = "a/b"\nendpoints = []', ("models", 0), ["at least one"]),
+        ('[[models]]\nslug = "a/b"', ("models", 0), ["`endpoints` is missing"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(text: str, path: KeyPath, words: list[str]) -> None:
+    error = refused(text)
+    assert error.path == path
+    for word in words:
+        assert word in error.message
+
+
+@pytest.mark.parametrize(
+    ("pricing", "tail"),
+    [
+        ("{ prompt = 0.00000015 }", ("prompt",)),
+        ("{ completion = 1 }", ("completion",)),
+        ('{ overrides = [{ min_prompt_tokens = 5, prompt = "1" }, { prompt = 2.5 }] }', ("overrides", 1, "prompt")),
+        ("{ discount = 0.1 }", ("discount",)),
+    ],
+)
+def test_a_price_without_quotes_is_refused_with_the_reason(pricing: str, tail: KeyPath) -> None:
+    error = refused(
+        f'[[models]]\nslug = "a/b"\n[[models.endpoints]]\nprovider = "a"\nupstream_model = "m"\npricing = {pricing}'
+    )
+    assert error.path == ("models", 0, "endpoints", 0, "pricing", *tail)
+    assert "write the number in quotes" in error.message
+
+
+def test_no_error_repeats_a_secret() -> None:
+    hidden = "sk-do-not-show"
+    for text in (
+        f'[[providers]]\nslug = "a"\napi_key = ["{hidden}"]',
+        f'[[providers]]\nslug = "a"\napi_key = "{hidden}"\napi_key_env = "X"',
+        f'[store]\nurl = "postgresql://u:{hidden}@h/db"',
+        f'[[providers]]\nslug = "a"\nbase_url = "http://u:{hidden}@x"',
+    ):
+        assert hidden not in str(refused(text))
