@@ -41,6 +41,10 @@ class ReadOnlyDaybook:
         """The rows of one call number as they are, in order."""
         return rows.of_call(self._conn, n)
 
+    def unfinished(self) -> list[int]:
+        """Numbers of the calls without an outcome: under way, or left by a gateway that died and not started since."""
+        return rows.unfinished(self._conn)
+
     def highest(self) -> tuple[int, int]:
         """(seq, n) of the highest stored, 0 where the book is empty."""
         return rows.highest(self._conn)
