@@ -126,6 +126,12 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
+def tidy(value: Decimal) -> Decimal:
+    """The same amount without trailing zeros and without exponent, as people expect to read it in JSON."""
+    short = value.normalize(_EXACT)
+    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=_EXACT)  # type: ignore[operator]
+
+
 add: Callable[[Decimal, Decimal], Decimal] = _EXACT.add
 """left + right with every digit kept, whatever the caller's decimal context is; raises decimal.Inexact otherwise"""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
 
 from routebook.core.catalog import Accounting
-from routebook.core.money import PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet
+from routebook.core.money import PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet, tidy
 from routebook.core.usage import Usage
 from routebook.metering.counts import Counts, split
 
@@ -146,11 +146,11 @@ def _charge(
     if counts.note is not None:
         lines.append(Line("note", ZERO, note=counts.note))
     return Charge(
-        total=total,
-        upstream=upstream,
-        upstream_prompt=prompt_part + searches,
-        upstream_completion=completion_part,
-        cache_discount=cache_discount,
+        total=tidy(total),
+        upstream=tidy(upstream),
+        upstream_prompt=tidy(prompt_part + searches),
+        upstream_completion=tidy(completion_part),
+        cache_discount=None if cache_discount is None else tidy(cache_discount),
         lines=tuple(lines),
         insured=insured,
         price_source=sheet.source,
