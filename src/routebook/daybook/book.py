@@ -177,8 +177,9 @@ class FileDaybook:
         more raise Unavailable where they are awaited."""
         if self._closed:
             return
-        self._flush_now()
         self._closed = True
+        self._cancel_schedule()
+        self._flush()  # also where the last try failed: this is the last chance
         self._cancel_schedule()
         for pending in self._pending:
             _reject(pending, Unavailable("The gateway is shutting down and its disk cannot be written; try again."))
