@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from routebook.core.errors import UpstreamFault, UpstreamLost
@@ -65,35 +65,71 @@ class Lost:
 Step = Sent | Head | Data | Wait | Hang | End | Lost
 
 
-class ScriptedLine:
-    """A line that plays its script."""
+Watch = Callable[[str, "ScriptedLine"], None]
+"""Told what happened to a line: `asked` (the request arrived), `paused`, `resumed`, `closed` (before its end)."""
 
-    def __init__(self, steps: Iterable[Step], sink: Sink, clock: FrozenClock) -> None:
+
+class ScriptedLine:
+    """A line that plays its script; `play` makes the script longer while it runs."""
+
+    def __init__(
+        self, request: HttpRequest, steps: Iterable[Step], sink: Sink, clock: FrozenClock, watch: Watch | None = None
+    ) -> None:
+        self.request = request
+        self.played = 0
+        """steps played so far"""
+        self.closed = False
+        self.ended = False
+        """the last step was an End or a Lost"""
+        self.pauses = 0
         self._steps = deque(steps)
         self._sink = sink
         self._clock = clock
+        self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._paused = False
-        self.closed = False
-        self.pauses = 0
-        self._loop.call_soon(self._next)
+        self._hanging = False
+        self._scheduled = False
+        self._go_on()
+
+    def play(self, *steps: Step) -> None:
+        """More of the script."""
+        self._steps.extend(steps)
+        self._go_on()
 
     def pause(self) -> None:
-        self._paused = True
-        self.pauses += 1
+        if not self._paused:
+            self._paused = True
+            self.pauses += 1
+            self._tell("paused")
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
-            self._loop.call_soon(self._next)
+            self._tell("resumed")
+            self._go_on()
 
     def close(self) -> None:
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            if not self.ended:
+                self._tell("closed")
+
+    def _tell(self, what: str) -> None:
+        if self._watch is not None:
+            self._watch(what, self)
+
+    def _go_on(self) -> None:
+        if self._steps and not (self._scheduled or self.closed or self.ended or self._paused or self._hanging):
+            self._scheduled = True
+            self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        if self.closed or self._paused or not self._steps:
+        self._scheduled = False
+        if self.closed or self._paused or self._hanging or not self._steps:
             return
         step = self._steps.popleft()
+        self.played += 1
         match step:
             case Sent():
                 self._sink.sent()
@@ -104,30 +140,41 @@ class ScriptedLine:
             case Wait():
                 self._clock.advance(step.ms)
             case Hang():
+                self._hanging = True
                 if step.until is not None:
-                    self._loop.create_task(self._wait(step.until))
-                return
+                    self._waiting = asyncio.ensure_future(self._wait(step.until))
             case End():
+                self.ended = True
                 self._sink.end()
-                return
             case Lost():
+                self.ended = True
                 self._sink.lost(step.fault)
-                return
-        self._loop.call_soon(self._next)
+        self._go_on()
 
     async def _wait(self, event: asyncio.Event) -> None:
         await event.wait()
-        self._next()
+        self._hanging = False
+        self._go_on()
 
 
 class ScriptedTransport:
-    """Plays the next script for each request and remembers the requests and lines."""
+    """Plays the next script for each request and remembers the requests and lines.
 
-    def __init__(self, clock: FrozenClock) -> None:
+    A request without a script is lost before it is sent, or, with `open_ended`, gets a line that waits for `play`.
+    """
+
+    def __init__(self, clock: FrozenClock, *, open_ended: bool = False, watch: Watch | None = None) -> None:
         self._clock = clock
+        self._open_ended = open_ended
         self._scripts: deque[tuple[Step, ...]] = deque()
+        self.watch = watch
         self.requests: list[HttpRequest] = []
         self.lines: list[ScriptedLine] = []
+
+    @property
+    def played(self) -> int:
+        """Steps played so far, over all lines."""
+        return sum(line.played for line in self.lines)
 
     def script(self, *steps: Step) -> None:
         """What the next unscripted request meets."""
@@ -136,10 +183,15 @@ class ScriptedTransport:
     def send(self, request: HttpRequest, sink: Sink, *, connect_timeout: float) -> ScriptedLine:
         del connect_timeout
         self.requests.append(request)
-        lost = Lost(UpstreamLost("nothing is scripted for this request", sent=False))
-        steps = self._scripts.popleft() if self._scripts else (lost,)
-        line = ScriptedLine(steps, sink, self._clock)
+        steps: tuple[Step, ...] = ()
+        if self._scripts:
+            steps = self._scripts.popleft()
+        elif not self._open_ended:
+            steps = (Lost(UpstreamLost("nothing is scripted for this request", sent=False)),)
+        line = ScriptedLine(request, steps, sink, self._clock, self.watch)
         self.lines.append(line)
+        if self.watch is not None:
+            self.watch("asked", line)
         return line
 
     async def aclose(self) -> None:

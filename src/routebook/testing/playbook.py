@@ -1,0 +1,411 @@
+"""Scenarios in a readable notation: what arrives, and what must leave for it, in order, on every side at once.
+
+    await playbook.play(
+        Request(body),                                            # arrives: the caller asks
+        row("intent"), asked("acme"),                             # leaves: first the book, then the provider
+        Says(Sent(), Head(200, "text/event-stream"), Data(b"data: …")),   # arrives: the provider answers
+        begun(200), chunk(content="Hi"),                          # leaves: to the caller
+        Leaves(),                                                 # arrives: the caller hangs up
+        closed("acme"), row("cancelled", total_cost="0.0001"),
+    )
+
+After each arrival (a run of them arrives at once) the loop runs until nothing moves any more; then everything that
+left is compared with what must leave, kind by kind and fact by fact. A fact that is not named is not compared; `...`
+stands for any value but None. Money is compared as text, digit for digit. A mismatch shows both sides line by line.
+
+Rows are read from the daybook's file through a connection of its own, just before each thing that leaves is noted.
+So a row that stands before a request or a byte was on the disk before that request or byte left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from routebook.core.generation import State
+from routebook.core.money import plain
+from routebook.daybook.reading import ReadOnlyDaybook
+from routebook.metering.record import record
+from routebook.testing.clock import FrozenClock
+from routebook.testing.upstream import ScriptedLine, ScriptedTransport, Step
+from routebook.wire import codec
+
+QUIET_TICKS = 12
+"""Loop ticks without a move after which nothing more will come by itself: the longest chain of waits has five."""
+TICKS_MAX = 20_000
+
+_ROWS = State.NAMES | {State.INTENT: "intent", State.PROGRESS: "progress", State.AMENDMENT: "amendment"}
+
+
+# --- what arrives -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """A caller asks."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, init=False)
+class Says:
+    """The provider that was asked last goes on with its answer."""
+
+    steps: tuple[Step, ...]
+
+    def __init__(self, *steps: Step) -> None:
+        object.__setattr__(self, "steps", steps)
+
+
+@dataclass(frozen=True)
+class Elapse:
+    """Time passes, and the sweep comes by."""
+
+    ms: int
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """The caller hangs up."""
+
+
+@dataclass(frozen=True)
+class Fills:
+    """More is buffered for the caller than should be."""
+
+
+@dataclass(frozen=True)
+class Drains:
+    """The caller has read on."""
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The task that serves the caller is cancelled."""
+
+
+@dataclass(frozen=True)
+class Do:
+    """Anything else that happens: a lock on the disk, a shutdown."""
+
+    what: Callable[[], object]
+
+
+Arrival = Request | Says | Elapse | Leaves | Fills | Drains | Cancel | Do
+
+
+# --- what leaves ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Left:
+    """One thing that left. Expected ones name the facts that matter."""
+
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def meets(self, wanted: Left) -> bool:
+        """True if this is of the wanted kind and has every fact that is wanted."""
+        return self.kind == wanted.kind and all(_is(self.facts.get(name), fact) for name, fact in wanted.facts.items())
+
+    def line(self, names: Mapping[str, Any] | None = None) -> str:
+        """One line for a person; of an actual thing only the facts of these names, all without."""
+        shown = self.facts if names is None else {name: self.facts.get(name) for name in names}
+        return " ".join([f"<< {self.kind}", *(f"{name}={value!r}" for name, value in shown.items())])
+
+
+def _is(found: Any, wanted: Any) -> bool:
+    return found is not None if wanted is ... else bool(found == wanted)
+
+
+def row(state: str, **facts: Any) -> Left:
+    """A daybook row: intent, progress, amendment or a terminal state. Facts: the record's fields as of that row, those
+    under `routebook` included."""
+    return Left(f"row {state}", facts)
+
+
+def asked(provider: str, **facts: Any) -> Left:
+    """A request went to that provider. Facts: the members of its JSON body, `path`."""
+    return Left(f"asked {provider}", facts)
+
+
+def closed(provider: str) -> Left:
+    """The socket to that provider was closed before its answer had ended."""
+    return Left(f"closed {provider}")
+
+
+def paused(provider: str) -> Left:
+    """That provider is read no further."""
+    return Left(f"paused {provider}")
+
+
+def resumed(provider: str) -> Left:
+    """That provider is read again."""
+    return Left(f"resumed {provider}")
+
+
+def begun(status: int, **headers: Any) -> Left:
+    """Status and headers went to the caller. Facts: headers, `-` written as `_`."""
+    return Left(f"begun {status}", headers)
+
+
+def chunk(**facts: Any) -> Left:
+    """One event of a stream. Facts: see `facts_of`."""
+    return Left("chunk", facts)
+
+
+def body(**facts: Any) -> Left:
+    """A whole JSON body. Facts: see `facts_of`."""
+    return Left("body", facts)
+
+
+COMMENT = Left("comment")
+DONE = Left("[DONE]")
+ENDED = Left("ended")
+"""The caller's answer is complete."""
+
+
+def facts_of(value: dict[str, Any]) -> dict[str, Any]:
+    """A chat chunk or body, flat: its members; `content`, `reasoning` … of the first choice's delta or message;
+    `finish`, `native_finish`; `error` (code), `error_type`, `message`, `metadata`; the usage's counts and `cost`."""
+    facts = {name: member for name, member in value.items() if name not in ("choices", "error")}
+    error = value.get("error")
+    for choice in (value.get("choices") or [])[:1]:
+        facts |= choice.get("delta") or choice.get("message") or {}
+        facts |= {"finish": choice.get("finish_reason"), "native_finish": choice.get("native_finish_reason")}
+        error = error or choice.get("error")
+    if error:
+        metadata = error.get("metadata") or {}
+        facts |= {"error": error["code"], "error_type": metadata.get("error_type"), "message": error["message"]}
+        facts["metadata"] = metadata
+    facts |= value.get("usage") or {}
+    return {name: _written(fact) for name, fact in facts.items()}
+
+
+def _written(fact: Any) -> Any:
+    """Money as text, so that a scenario can name it digit for digit."""
+    if isinstance(fact, Decimal):
+        return plain(fact)
+    if isinstance(fact, dict):
+        return {name: _written(member) for name, member in fact.items()}
+    if isinstance(fact, (list, tuple)):
+        return [_written(member) for member in fact]
+    return fact
+
+
+# --- the caller -------------------------------------------------------------------------------------------------------
+
+
+class Watcher(Protocol):
+    """Who wants to know how the caller fares."""
+
+    def gone(self) -> None: ...
+
+    def full(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+
+class Caller:
+    """The caller's end of one answer: notes what comes, in order."""
+
+    def __init__(self, note: Callable[[Left], None]) -> None:
+        self._note = note
+        self._json = b""
+        self._stream = False
+        self.watcher: Watcher | None = None
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.received = b""
+        """all body bytes"""
+        self.left = False
+        self.ended = False
+
+    def watch(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        if self.left:
+            watcher.gone()
+
+    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+        assert self.status is None, "an answer begins once"
+        self.status, self.headers = status, dict(headers)
+        if not self.left:
+            self._stream = self.headers.get("content-type") == "text/event-stream"
+            self._note(Left(f"begun {status}", {name.replace("-", "_"): text for name, text in headers}))
+
+    def write(self, data: bytes) -> None:
+        assert self.status is not None, "bytes before the head"
+        assert not self.ended, "bytes after the end"
+        if self.left:
+            return
+        self.received += data
+        if not self._stream:
+            self._json += data
+            return
+        for frame in data.split(b"\n\n"):
+            self._frame(frame)
+
+    def end(self) -> None:
+        assert not self.ended, "an answer ends once"
+        self.ended = True
+        if self.left:
+            return
+        if self._json:
+            self._note(Left("body", facts_of(codec.decode_exact(self._json))))
+        self._note(ENDED)
+
+    def leave(self) -> None:
+        self.left = True
+        if self.watcher is not None and not self.ended:
+            self.watcher.gone()
+
+    def _frame(self, frame: bytes) -> None:
+        if not frame:
+            return
+        if frame.startswith(b":"):
+            self._note(COMMENT)
+        elif frame == b"data: [DONE]":
+            self._note(DONE)
+        else:
+            self._note(Left("chunk", facts_of(codec.decode_exact(frame.removeprefix(b"data: ")))))
+
+
+# --- the play ---------------------------------------------------------------------------------------------------------
+
+
+class Playbook:
+    """Plays scenarios against one gateway.
+
+    `serve` answers one request through a Caller; `sweep` is what the gateway does now and then; `hosts` are the
+    providers' names by the start of their URL; `home` and `daybook` say where the book is.
+    """
+
+    def __init__(
+        self,
+        *,
+        serve: Callable[[Request, Caller], Coroutine[Any, Any, None]],
+        sweep: Callable[[], None],
+        transport: ScriptedTransport,
+        clock: FrozenClock,
+        hosts: Mapping[str, str],
+        home: Path,
+        daybook: str,
+    ) -> None:
+        self._serve = serve
+        self._sweep = sweep
+        self._clock = clock
+        self._hosts = hosts
+        self._transport = transport
+        self._book = ReadOnlyDaybook(home, daybook)
+        self._seen = 0
+        self._left: list[Left] = []
+        self._told: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.callers: list[Caller] = []
+        transport.watch = self._watch
+
+    @property
+    def caller(self) -> Caller:
+        """Of the last request."""
+        return self.callers[-1]
+
+    def record(self) -> dict[str, Any]:
+        """The last call's record, as its rows on the disk give it."""
+        folded = self._book.read(self._book.highest()[1])
+        assert folded is not None, "no call is in the book"
+        return record(folded)
+
+    async def play(self, *scenario: Arrival | Left) -> None:
+        """Raises AssertionError with both sides where what left is not what must leave."""
+        steps = list(scenario)
+        await self._quiet()
+        self._compare([])
+        while steps:
+            while steps and not isinstance(steps[0], Left):
+                self._arrive(steps.pop(0))
+            await self._quiet()
+            wanted: list[Left] = []
+            while steps and isinstance(step := steps[0], Left):
+                wanted.append(step)
+                steps.pop(0)
+            self._compare(wanted)
+
+    def close(self) -> None:
+        self._book.close()
+
+    def _arrive(self, step: Arrival | Left) -> None:
+        self._told.append(f">> {step}")
+        match step:
+            case Request():
+                self.callers.append(caller := Caller(self._note))
+                self.tasks.append(asyncio.ensure_future(self._serve(step, caller)))
+            case Says():
+                self._transport.lines[-1].play(*step.steps)
+            case Elapse():
+                self._clock.advance(step.ms)
+                self._sweep()
+            case Leaves():
+                self.caller.leave()
+            case Fills() | Drains():
+                assert self.caller.watcher is not None, "nobody watches this caller"
+                (self.caller.watcher.full if isinstance(step, Fills) else self.caller.watcher.drained)()
+            case Cancel():
+                self.tasks[-1].cancel()
+            case Do():
+                step.what()
+
+    async def _quiet(self) -> None:
+        still, before = 0, -1
+        for _ in range(TICKS_MAX):
+            await asyncio.sleep(0)
+            self._look()
+            moves = len(self._left) + self._transport.played + sum(task.done() for task in self.tasks)
+            still = still + 1 if moves == before else 0
+            before = moves
+            if still >= QUIET_TICKS:
+                return
+        raise AssertionError("the gateway does not come to rest")
+
+    def _compare(self, wanted: list[Left]) -> None:
+        left, self._left = self._left, []
+        if len(left) == len(wanted) and all(found.meets(want) for found, want in zip(left, wanted, strict=True)):
+            self._told += [want.line() for want in wanted]
+            return
+        names = [want.facts for want in wanted] + [None] * len(left)
+        expected = [want.line() for want in wanted]
+        actual = [
+            want.line() if want is not None and found.meets(want) else found.line(known)
+            for found, known, want in zip(left, names, [*wanted, *[None] * len(left)], strict=False)
+        ]
+        difference = "\n".join(difflib.ndiff(expected, actual))
+        raise AssertionError(
+            "\n".join(["what left is not what must leave (- must, + did):", *self._told]) + "\n" + difference
+        )
+
+    def _note(self, left: Left) -> None:
+        self._look()
+        self._left.append(left)
+
+    def _look(self) -> None:
+        """Note the rows that have reached the disk since."""
+        for each in self._book.rows(self._seen, 1000):
+            self._seen = each.seq
+            folded = self._book.read(each.n)
+            assert folded is not None, "a row without an intent"
+            data = record(folded)
+            facts = data | data.pop("routebook")
+            self._left.append(Left(f"row {_ROWS[each.state]}", {name: _written(fact) for name, fact in facts.items()}))
+
+    def _watch(self, what: str, line: ScriptedLine) -> None:
+        url = line.request.url
+        name = next((name for start, name in self._hosts.items() if url.startswith(start)), url)
+        facts: dict[str, Any] = {}
+        if what == "asked":
+            facts = {"path": url} | codec.decode_exact(line.request.body)
+        self._note(Left(f"{what} {name}", facts))
