@@ -103,13 +103,14 @@ def _present(rows: Mapping[str, Vendor], environ: Mapping[str, str]) -> dict[str
 
 def _base_url(text: str, suffix: str, variable: str) -> str:
     """`localhost:11434` -> `http://localhost:11434/v1`, with the vendor's suffix where the URL has no path."""
-    url = text.strip().rstrip("/")
+    url = text.strip()
     if "://" not in url:
         url = f"http://{url}"
     try:
         check_base_url(url, ())
     except ConfigError as error:
         raise ConfigError(error.message, source=variable) from None
+    url = url.rstrip("/")
     return url if urlsplit(url).path else url + suffix
 
 
