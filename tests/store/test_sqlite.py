@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from routebook.config.settings import Settings, StoreTable
 from routebook.core.errors import Unavailable
 from routebook.core.people import Key
+from routebook.store.migrate import migrate
 from routebook.store.open import database_path, open_store, upgrade_store
 from routebook.store.port import Posting
 from routebook.store.sqlite import SqliteStore
@@ -167,6 +169,47 @@ def test_processes_that_make_the_file_at_the_same_moment_all_succeed(tmp_path: P
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT substr(hash, 1, 1) FROM keys ORDER BY 1").fetchall() == [(c,) for c in "abcdef"]
     db.close()
+
+
+async def test_a_process_that_waited_for_anothers_upgrade_does_not_upgrade_again(tmp_path: Path) -> None:
+    path = tmp_path / "routebook.db"
+    first, second = (sqlite3.connect(path, isolation_level=None, check_same_thread=False) for _ in range(2))
+    first.execute("PRAGMA journal_mode = WAL")
+    first.execute("BEGIN IMMEDIATE")
+    waiting = threading.Event()
+    second.set_trace_callback(lambda statement: waiting.set() if statement.startswith("BEGIN") else None)
+    other = asyncio.create_task(asyncio.to_thread(migrate, second))
+    assert await asyncio.to_thread(waiting.wait, 10)
+    # The first one does its step while the second waits: by hand, because it is in a transaction already.
+    first.execute("CREATE TABLE keys (hash TEXT)")
+    first.execute("PRAGMA user_version = 1")
+    first.execute("COMMIT")
+    assert await asyncio.wait_for(other, 10) == (1, 1)
+    first.close()
+    second.close()
+
+
+async def test_a_reader_of_a_file_that_is_not_in_wal_mode_yet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "routebook.db"
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("PRAGMA user_version = 0")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sqlite_schema").fetchall()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            reader.execute("COMMIT")
+
+    monkeypatch.setattr("routebook.store.sqlite.time.sleep", sleep)
+    store = SqliteStore(path)
+    assert len(waits) == 3
+    assert await store.keys() == []
+    reader.close()
+    await store.close()
 
 
 _SHIP = """

@@ -296,8 +296,9 @@ def _prepare_file(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     _use_wal(db)
+    db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # A power cut must not take back a key that was handed out; there are few commits, and they are off the loop.
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA journal_size_limit = 67108864")
@@ -305,7 +306,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """WAL is a property of the file, set once. Where two processes set it at the same moment, SQLite does not wait."""
+    """WAL is a property of the file, set once.
+
+    Where two processes set it at the same moment, SQLite refuses one of them at once, whatever its busy timeout says;
+    so the waiting is done here.
+    """
     for left in reversed(range(BUSY_MS // 20)):
         try:
             mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]

@@ -231,6 +231,17 @@ def test_years_of_days_fold_into_the_total_and_every_window_stays_exact() -> Non
     assert len(book._tallies[mine.hash].days) <= 48
 
 
+def test_a_call_that_runs_for_months_keeps_its_hold_on_its_day() -> None:
+    book, mine = Book(), key("1", "daily")
+    long = book.hold(mine, D("0.5"), NOON)
+    for day in range(1, 100):
+        book.settle(book.hold(mine, D("0.1"), NOON + day * DAY_NS), D(0))
+    with pytest.raises(PaymentRequired):
+        book.hold(mine, D("0.75"), NOON)
+    book.settle(long, D("0.25"))
+    book.hold(mine, D("0.75"), NOON)
+
+
 class _Model:
     """Every call ever made, added up anew for each question."""
 
