@@ -20,6 +20,7 @@ from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects import faults
 from routebook.dialects.openai_chat.message import Calls, content_of
+from routebook.dialects.openai_chat.plain import PlainText
 from routebook.dialects.openai_chat.usage import counts
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead
@@ -79,6 +80,7 @@ class ChatReader:
         "_mint",
         "_mode",
         "_pieces",
+        "_plain",
         "_seen",
         "_shown",
         "_size",
@@ -101,6 +103,7 @@ class ChatReader:
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._shown: dict[str, Any] = {}
+        self._plain = PlainText()
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that these bytes complete. Never raises."""
@@ -172,6 +175,8 @@ class ChatReader:
         data = event.data.strip()
         if self._closed or not data:
             return []
+        if not event.event and (text := self._plain.read(data)) is not None:
+            return [Delta(index=self._plain.index, text=text)]
         if data == b"[DONE]":
             return self._close()
         try:
@@ -184,7 +189,13 @@ class ChatReader:
             return self._fail(faults.from_object(value, self._head))
         if not isinstance(value, dict):
             return self._fail(faults.garbage("one event's data is no JSON object", data))
-        return self._answer(value, "delta")
+        out = self._answer(value, "delta")
+        one = out[0] if len(out) == 1 else None
+        if isinstance(one, Delta) and one.text and one == Delta(index=one.index, text=one.text):
+            self._plain.learn(data, one.text, one.index)
+        elif not all(isinstance(event, Delta) and event.extra is None for event in out):
+            self._plain.forget()
+        return out
 
     def _whole(self, body: bytes) -> list[Event]:
         try:

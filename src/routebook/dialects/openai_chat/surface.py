@@ -148,18 +148,18 @@ class ChatSurface:
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 _TOO_DEEP = f"The request body is nested more than {DEPTH_MAX} levels deep; send a flatter one."
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = b"{}[]"
 _OTHERS = bytes(sorted(set(range(256)) - set(_BRACKETS)))
 
 
 def _check_bytes(body: bytes) -> None:
-    if not body.strip():
+    if not body or body.isspace():
         raise BadRequest("The request body is empty; send a JSON object with `model` and `messages`.")
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"The request body is not UTF-8 (byte {error.start}); send JSON in UTF-8.") from None
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The request body is not UTF-8 (byte {error.start}); send JSON in UTF-8.") from None
     if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(body) > DEPTH_MAX:
         raise BadRequest(_TOO_DEEP)
 
@@ -167,7 +167,9 @@ def _check_bytes(body: bytes) -> None:
 def _depth(body: bytes) -> int:
     """Levels of nesting; strings are left out, so that brackets in text do not count."""
     depth = deepest = 0
-    for char in _STRINGS.sub(b"", body).translate(None, _OTHERS):
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    for char in b"".join(body.split(b'"')[::2]).translate(None, _OTHERS):
         if char in b"{[":
             depth += 1
             deepest = max(deepest, depth)
@@ -227,13 +229,12 @@ def _models(wish: _Body) -> tuple[str, tuple[str, ...]]:
     return names[0], tuple(names[1:])
 
 
+_SAME = tuple(name for name in Chat.__struct_fields__ if name not in ("messages", "reasoning", "max_tokens", "stop"))
+
+
 def _chat(wish: _Body, messages: list[Message]) -> Chat:
     _check_members(wish)
-    direct = {
-        name: getattr(wish, name)
-        for name in Chat.__struct_fields__
-        if name not in ("messages", "reasoning", "max_tokens", "stop")
-    }
+    direct = {name: getattr(wish, name) for name in _SAME}
     limit = wish.max_completion_tokens if wish.max_completion_tokens is not None else wish.max_tokens
     stop = [wish.stop] if isinstance(wish.stop, str) else wish.stop
     return Chat(messages=messages, reasoning=_reasoning(wish), max_tokens=limit, stop=stop, **direct)
@@ -316,7 +317,7 @@ def _media(messages: list[Message]) -> tuple[int, int]:
 
 
 def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[Tool] | None) -> tuple[tuple[str, str], ...]:
-    found = [(name, why) for name, why in _IGNORED.items() if name in raw and bytes(raw[name]) not in _EMPTY]
+    found = [(name, _IGNORED[name]) for name in raw if name in _IGNORED and bytes(raw[name]) not in _EMPTY]
     for place, tool in enumerate(tools or ()):
         if tool.type.startswith("openrouter:"):
             found.append((f"tools[{place}]", f"the gateway does not run {tool.type[:60]}"))
