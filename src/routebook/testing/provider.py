@@ -47,8 +47,15 @@ _CHUNKED = (
 class ScriptedProvider:
     """Serves the models of `models` under their upstream names, from `start` to `stop`. Use as a context manager."""
 
-    def __init__(self, models: Mapping[str, Rates], api_key: str = "a-key-of-the-scripted-provider") -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Rates],
+        api_key: str = "a-key-of-the-scripted-provider",
+        failing: Mapping[str, int] | None = None,
+    ) -> None:
         self.models = dict(models)
+        self.failing = dict(failing or {})
+        """models that answer every request with that status"""
         self.api_key = api_key
         self.port = 0
         self.requests = 0
@@ -122,7 +129,10 @@ class ScriptedProvider:
     def take(self, body: bytes) -> Answer:
         """Count a request and find its answer. Raises Refusal."""
         self._times[body] += 1
-        return answer(body, self.models, self._times[body])
+        found = answer(body, self.models, self._times[body])
+        if (status := self.failing.get(found.model)) is not None:
+            raise Refusal(status, f"{found.model} answers every request with {status}.")
+        return found
 
     def charge(self, served: Answer, produced: int | None = None) -> None:
         """Put a call on the bill: a whole one, or the first `produced` pieces of one that broke off."""
