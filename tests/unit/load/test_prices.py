@@ -147,11 +147,11 @@ def test_the_dated_price_in_force_on_the_day_counts_and_the_next_one_is_announce
     }
 
 
-def test_the_next_change_is_the_first_day_to_come(prices: PriceList, library: dict[str, Provider]) -> None:
+def test_the_next_change_is_the_first_day_to_come() -> None:
     model = ModelInfo(
         id="m",
         match=ClauseEquals("m"),
-        prices=[at(date(2026, 1, 1), "1"), at(date(2027, 3, 4), "2"), at(date(2027, 1, 2), "3")],
+        prices=[at(date(2026, 11, 24), "1"), at(date(2027, 3, 4), "2"), at(date(2027, 1, 2), "3")],
     )
     listed = PriceList({"acme": Provider(id="acme", name="Acme", api_pattern="x", models=[model])}, NOW)
     assert listed.next_change(["acme", "unknown"]) == "2027-01-02"
