@@ -1,4 +1,4 @@
-"""The HTTP server of the portable edge: uvicorn in our own process and loop, so that start, drain and stop stay ours."""
+"""The HTTP server of the portable edge: uvicorn in our own process and loop; start, drain and stop stay ours."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HttpServer:
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
         while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # noqa: ASYNC110 - uvicorn has a flag and no event for it
         if self._task.done():
             await self._task
 
