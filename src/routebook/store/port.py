@@ -28,7 +28,7 @@ class Stored(msgspec.Struct, frozen=True):
     state: int
     total: Decimal
     folded: bytes
-    """packed daybook.port.Folded"""
+    """packed core.generation.Folded"""
 
 
 class Posting(msgspec.Struct, frozen=True):
