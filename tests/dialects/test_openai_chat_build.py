@@ -27,7 +27,7 @@ from tests.dialects.chat_cases import endpoint, hello, sent
 
 
 def vendor(**quirks: Any) -> Vendor:
-    return Vendor(slug="v", name="V", docs="", checked="", quirks=Quirks(**quirks))
+    return Vendor(slug="v", name="V", docs="", quirks=Quirks(**quirks))
 
 
 def test_the_request_goes_to_the_base_url_with_the_secret_in_its_header_alone() -> None:

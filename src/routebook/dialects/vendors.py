@@ -57,8 +57,6 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """display name, shown as provider_name"""
     docs: str
     """where the vendor documents its API"""
-    checked: str
-    """day the row was compared with those pages, ISO"""
     base_url: str | None = None
     """None = only where `url_env` gives one"""
     dialect: str = "openai_chat"
@@ -73,6 +71,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pricing_provider: str | None = None
     """the vendor's id in the price library"""
     headquarters: str | None = None
+    checked: str | None = None
+    """day the row's quirks were compared with the vendor's pages, ISO; None = they were not"""
     quirks: Quirks = PLAIN
 
 
