@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -50,13 +50,16 @@ def slug(upstream: str) -> str:
 
 
 def configuration(provider: ScriptedProvider, extra: str = "", **accounting: str) -> str:
-    """A configuration file for that provider. `extra` is more TOML at its end; `accounting` fills that table."""
+    """A configuration file for that provider. `extra` is more TOML at its end; `accounting` fills that table.
+
+    The published description of the API lists the names that a provider may have, so these are among them.
+    """
     parts = [
         "[catalog]\nprice_list = false",
         "[accounting]\n" + "\n".join(f'{name} = "{value}"' for name, value in accounting.items()),
-        _provider("scripted", "Scripted", provider, "abortable = true"),
-        _provider("slow", "Slow", provider, "abortable = false"),
-        _provider("prudent", "Prudent", provider, "moderated = true"),
+        _provider("scripted", "Infermatic", provider, "abortable = true"),
+        _provider("slow", "Novita", provider, "abortable = false"),
+        _provider("prudent", "DeepInfra", provider, "moderated = true"),
     ]
     for upstream, rates in provider.models.items():
         parts.append(_model(slug(upstream), "scripted", upstream, None if upstream == "unpriced-1" else rates))
@@ -151,6 +154,16 @@ class RunningGateway:
     def run(self, what: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the gateway's loop."""
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout=60)
+
+    def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
+        """Returns when `holds()` is true on the gateway's loop; an AssertionError after `seconds`."""
+
+        async def watch() -> None:
+            async with asyncio.timeout(seconds):
+                while not holds():  # noqa: ASYNC110 - what it waits for is not always an event
+                    await asyncio.sleep(0.001)
+
+        self.run(watch())
 
     def new_key(self, **fields: Any) -> str:
         """A fresh key, made through the API."""
