@@ -20,16 +20,13 @@ VENDORS = {
         "openai",
         "OpenAI",
         "https://docs.test",
-        "2026-11-24",
         "https://api.openai.test/v1",
         key_env=("OPENAI_API_KEY",),
         abortable=True,
     ),
-    "groq": Vendor(
-        "groq", "Groq", "https://docs.test", "2026-11-24", "https://api.groq.test/v1", key_env=("GROQ_API_KEY",)
-    ),
-    "ollama": Vendor("ollama", "Ollama", "https://docs.test", "2026-11-24", url_env=("OLLAMA_HOST",)),
-    "openrouter": Vendor("openrouter", "OpenRouter", "https://docs.test", "2026-11-24", "https://or.test/api/v1"),
+    "groq": Vendor("groq", "Groq", "https://docs.test", "https://api.groq.test/v1", key_env=("GROQ_API_KEY",)),
+    "ollama": Vendor("ollama", "Ollama", "https://docs.test", url_env=("OLLAMA_HOST",)),
+    "openrouter": Vendor("openrouter", "OpenRouter", "https://docs.test", "https://or.test/api/v1"),
 }
 SHEET = PriceSheet(Prices(prompt=Decimal("0.1"), completion=Decimal("0.2")))
 
