@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from routebook.core.errors import UpstreamFault
@@ -25,7 +24,6 @@ class Call:
         "label",
         "paused",
         "payload",
-        "redial",
         "retried",
         "reused",
         "sink",
@@ -40,7 +38,6 @@ class Call:
         label: str,
         payload: tuple[bytes, bytes],
         connect_timeout: float,
-        redial: Callable[[Call], None],
     ) -> None:
         self.sink = sink
         self.label = label
@@ -48,7 +45,6 @@ class Call:
         self.payload: tuple[bytes, bytes] | None = payload
         """Head and body of the request, until the first byte of an answer: then it cannot be needed again."""
         self.connect_timeout = connect_timeout
-        self.redial = redial
         self.connection: Connection | None = None
         self.task: asyncio.Task[None] | None = None
         self.bodiless = False

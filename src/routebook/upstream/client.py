@@ -85,9 +85,9 @@ class Client:
         origin = target.origin
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self._sessions, self._idle)
+            pool = self._pools[origin] = Pool(origin, self._sessions, self._idle, self._redial)
             self._schedule_sweep()
-        call = Call(sink, target.label, (head, request.body), connect_timeout, functools.partial(self._redial, pool))
+        call = Call(sink, target.label, (head, request.body), connect_timeout)
         call.bodiless = request.method == "HEAD"
         connection = pool.take(loop.time())
         if connection is not None and connection.start(call):
@@ -137,7 +137,7 @@ class Client:
 
     def _refuse(self, sink: Sink, message: str) -> Call:
         """A call that fails in the next tick: nothing is called back from inside `send`."""
-        call = Call(sink, "", (b"", b""), 0.0, _never)
+        call = Call(sink, "", (b"", b""), 0.0)
         asyncio.get_running_loop().call_soon(call.lose, not_sent(message))
         return call
 
@@ -208,7 +208,3 @@ class Client:
                 del self._pools[origin]
         if self._pools:
             self._schedule_sweep()
-
-
-def _never(call: Call) -> None:
-    """Redial of a call that was refused: it is never on a connection."""

@@ -46,6 +46,7 @@ class Home(Protocol):
     def closed(self, connection: Connection) -> None: ...
     def proven(self, connection: Connection) -> None: ...
     def give_back(self, connection: Connection, keep_alive: str | None) -> None: ...
+    def redial(self, call: Call) -> None: ...
     def withdraw(self, connection: Connection) -> None: ...
 
 
@@ -239,10 +240,7 @@ class Connection(asyncio.Protocol):
             self._headers.clear()
             return
         self._keep = parser.should_keep_alive()
-        fields: dict[str, str] = {}
-        for raw, value in self._headers.items():
-            name = _names.get(raw) or _learn(raw)
-            fields[name] = value.decode("latin-1").strip()
+        fields = _decode(self._headers) if self._headers else {}
         self._headers.clear()
         self._fields = fields
         self._head = HttpHead(status, fields)
@@ -364,9 +362,17 @@ class Connection(asyncio.Protocol):
         elif self._begun:
             call.lose(UpstreamLost(f"{call.label} cut the head of its answer off {cause}; try again."))
         elif call.reused and not call.retried and self._loop.time() - call.wrote_at <= RETRY_WINDOW:
-            call.redial(call)
+            self._home.redial(call)
         else:
             call.lose(UpstreamLost(f"{call.label} closed the connection without an answer {cause}; try again."))
+
+
+def _decode(headers: dict[bytes, bytes]) -> dict[str, str]:
+    """Names in lower case and values, as text; llhttp leaves the white space at the end of a value to us."""
+    fields: dict[str, str] = {}
+    for raw, value in headers.items():
+        fields[_names.get(raw) or _learn(raw)] = value.decode("latin-1").strip(" \t")
+    return fields
 
 
 def _learn(raw: bytes) -> str:

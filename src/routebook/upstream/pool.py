@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from routebook.upstream.call import Call
@@ -19,15 +20,18 @@ _SHARE = 0.8
 class Pool:
     """Connections to one (scheme, host, port). Implements `connection.Home`."""
 
-    __slots__ = ("_drained", "_idle", "_idle_for", "_sessions", "dialing", "open", "origin")
+    __slots__ = ("_drained", "_idle", "_idle_for", "_redial", "_sessions", "dialing", "open", "origin")
 
-    def __init__(self, origin: tuple[str, str, int], sessions: Sessions, idle_for: float) -> None:
+    def __init__(
+        self, origin: tuple[str, str, int], sessions: Sessions, idle_for: float, redial: Callable[[Pool, Call], None]
+    ) -> None:
         self.origin = origin
         self.open: set[Connection] = set()
         self.dialing: set[Call] = set()
         self._idle: list[Connection] = []  # the longest unused first
         self._idle_for = idle_for
         self._sessions = sessions
+        self._redial = redial
         self._drained: asyncio.Event | None = None
 
     @property
@@ -79,6 +83,9 @@ class Pool:
     def proven(self, connection: Connection) -> None:
         if self.origin[0] == "https":
             self._sessions.remember(self.origin[1], self.origin[2], cast("ssl.SSLObject | None", connection.tls()))
+
+    def redial(self, call: Call) -> None:
+        self._redial(self, call)
 
     def give_back(self, connection: Connection, keep_alive: str | None) -> None:
         connection.expires = connection.now() + self.idle_time(keep_alive)

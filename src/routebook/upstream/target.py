@@ -8,7 +8,6 @@ Source of the rules: RFC 9110 sections 5.1, 5.5 and 7.2, RFC 9112 sections 3.2 a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from routebook import __version__
@@ -24,38 +23,36 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _OURS = frozenset(
     ["connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
 )
+_DEFAULTED = frozenset(["host", "content-length", "accept-encoding", "user-agent"])
 _BODY_METHODS = frozenset(["POST", "PUT", "PATCH"])
 _KEEP = 1024
 
 _names: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
 class Target:
     """Where one URL leads. `host` is ASCII, lower case, without brackets; `path` has the query, never a fragment."""
 
-    scheme: str
-    host: str
-    port: int
-    path: str
+    __slots__ = ("authority", "default_lines", "defaults", "host", "label", "origin", "path", "port", "scheme")
 
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        return self.scheme, self.host, self.port
-
-    @property
-    def label(self) -> str:
-        """host:port, the only part of a URL that may appear in a message."""
-        return f"{self.bracketed}:{self.port}"
-
-    @property
-    def bracketed(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
-
-    @property
-    def authority(self) -> str:
+    def __init__(self, scheme: str, host: str, port: int, path: str) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.origin = (scheme, host, port)
+        bracketed = f"[{host}]" if ":" in host else host
+        self.label = f"{bracketed}:{port}"
+        """The only part of a URL that may appear in a message."""
+        self.authority = bracketed if _PORTS[scheme] == port else self.label
         """The value of the Host header."""
-        return self.bracketed if _PORTS[self.scheme] == self.port else self.label
+        self.default_lines = (
+            ("host", f"Host: {self.authority}\r\n"),
+            ("accept-encoding", "Accept-Encoding: identity\r\n"),
+            ("user-agent", f"User-Agent: {USER_AGENT}\r\n"),
+        )
+        """Headers that are sent unless the request has its own."""
+        self.defaults = "".join(line for _, line in self.default_lines)
 
 
 def parse_target(url: str) -> Target:
@@ -110,32 +107,24 @@ def render_head(
     if not _TOKEN(request.method):
         raise Refused("the request's method is not a token")
     lines = [f"{request.method} {via or target.path} HTTP/1.1\r\n"]
-    host = length = encoding = agent = False
+    special: set[str] = set()
     for name, value in request.headers:
         lower = _names.get(name) or _learn(name)
         if not value.isprintable() and _FORBIDDEN(value):
             raise Refused(f"the value of the request header {lower} has a line break or control character in it")
-        if lower == "host":
-            if host:
-                raise Refused("the request has more than one Host header")
-            host = True
-        elif lower == "content-length":
-            if length or value != str(len(request.body)):
+        if lower in _DEFAULTED:
+            if lower in special:
+                raise Refused(f"the request has more than one {lower} header")
+            if lower == "content-length" and value != str(len(request.body)):
                 raise Refused("the request's Content-Length is not the length of its body")
-            length = True
-        elif lower == "accept-encoding":
-            encoding = True
-        elif lower == "user-agent":
-            agent = True
+            special.add(lower)
         lines.append(f"{name}: {value}\r\n")
-    if not host:
-        lines.insert(1, f"Host: {target.authority}\r\n")
-    if not length and (request.body or request.method in _BODY_METHODS):
+    if not special:
+        lines.append(target.defaults)
+    else:
+        lines += [line for name, line in target.default_lines if name not in special]
+    if "content-length" not in special and (request.body or request.method in _BODY_METHODS):
         lines.append(f"Content-Length: {len(request.body)}\r\n")
-    if not encoding:
-        lines.append("Accept-Encoding: identity\r\n")
-    if not agent:
-        lines.append(f"User-Agent: {USER_AGENT}\r\n")
     if proxy_auth is not None:
         lines.append(f"Proxy-Authorization: {proxy_auth}\r\n")
     lines.append("\r\n")

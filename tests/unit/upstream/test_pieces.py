@@ -113,7 +113,9 @@ def test_an_address_is_not_looked_up() -> None:
     ],
 )
 def test_a_connection_is_kept_for_less_than_the_server_keeps_it(header: str | None, seconds: float) -> None:
-    pool = Pool(("https", "api.test", 443), Sessions(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), 20.0)
+    pool = Pool(
+        ("https", "api.test", 443), Sessions(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), 20.0, lambda pool, call: None
+    )
     assert pool.idle_time(header) == pytest.approx(seconds)
 
 
