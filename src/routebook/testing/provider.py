@@ -64,8 +64,7 @@ class ScriptedProvider:
         """requests answered with an error status, which cost nothing"""
         self.bill: list[Billed] = []
         """every call that cost something, in the order of their ends"""
-        self.broken: queue.SimpleQueue[Billed] = queue.SimpleQueue()
-        """bills of calls whose line broke before the end, as they happen; they are in `bill` too"""
+        self._broken: queue.SimpleQueue[Billed] = queue.SimpleQueue()
         self._times: Counter[bytes] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -112,6 +111,12 @@ class ScriptedProvider:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(wake)
 
+    def broke_off(self, id: str, seconds: float = 10) -> Billed:
+        """The bill of the call with that id, once its line has broken. Raises queue.Empty after `seconds` without."""
+        while (item := self._broken.get(timeout=seconds)).id != id:
+            pass
+        return item
+
     async def _serve(self, ready: queue.SimpleQueue[int | OSError]) -> None:
         self._loop = asyncio.get_running_loop()
         try:
@@ -139,7 +144,7 @@ class ScriptedProvider:
         item = billed(served, self.models[served.model], produced)
         self.bill.append(item)
         if produced is not None:
-            self.broken.put(item)
+            self._broken.put(item)
 
 
 class _Line(asyncio.Protocol):
