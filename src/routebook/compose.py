@@ -177,7 +177,7 @@ class Gateway:
             await asyncio.sleep(SWEEP_SECONDS)
             self._clock.follow()
             now_ns = self._clock.now_ns()
-            self.app.metrics.open.set(len(self.app.entries))
+            self.app.metrics.open = len(self.app.entries)
             for entry in list(self.app.entries):
                 try:
                     entry.tick(now_ns)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUE = {c: i for i, c in enumerate(ALPHABET)}
+_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
+RANDOM_GENERATION = 11
+RANDOM_REQUEST = 20
+"""Base62 characters of an id that are random: 65 and 119 bits."""
 
 MAX_N = 62**6 - 1
 
@@ -35,9 +39,12 @@ def from_base62(text: str) -> int | None:
     return value
 
 
-def generation_id(unix: int, dice: int, daybook: str, n: int) -> str:
-    """`dice` is at least 66 random bits; `daybook` three base62 characters; `n` the call number in it."""
-    return f"gen-{unix}-{base62(dice % 62**11, 11)}{daybook}{base62(n, 6)}"
+def generation_id(unix: int, random: str, daybook: str, n: int) -> str:
+    """`random` has RANDOM_GENERATION base62 characters, `daybook` three; `n` is the call number in it."""
+    if not 0 <= n <= MAX_N:
+        raise ValueError(f"{n} does not fit six base62 characters")
+    high, low = divmod(n, 3844)
+    return f"gen-{unix}-{random}{daybook}{_PAIRS[high // 3844]}{_PAIRS[high % 3844]}{_PAIRS[low]}"
 
 
 def locate(generation: str) -> tuple[str, int] | None:
@@ -51,9 +58,9 @@ def locate(generation: str) -> tuple[str, int] | None:
     return None if n is None else (parts[2][11:14], n)
 
 
-def request_id(unix: int, dice: int) -> str:
-    """`req-<unix seconds>-<20 base62>`; `dice` is at least 120 random bits."""
-    return f"req-{unix}-{base62(dice % 62**20, 20)}"
+def request_id(unix: int, random: str) -> str:
+    """`req-<unix seconds>-<20 base62>`; `random` has RANDOM_REQUEST base62 characters."""
+    return f"req-{unix}-{random}"
 
 
 class Mint:

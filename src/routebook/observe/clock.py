@@ -6,6 +6,8 @@ import secrets
 import time
 from typing import Protocol
 
+from routebook.core.ids import ALPHABET
+
 NS = 1_000_000_000
 MS_NS = 1_000_000
 
@@ -38,7 +40,30 @@ class Dice(Protocol):
     def roll(self, bits: int) -> int:
         """A random number of that many bits."""
 
+    def text(self, length: int) -> str:
+        """That many random base62 characters, for ids (not for secrets: some characters are a little likelier)."""
+
 
 class SystemDice:
+    """The system's randomness; text comes from a pool, so that one system call serves many ids."""
+
+    POOL_BYTES = 8192
+
+    def __init__(self) -> None:
+        self._pool = ""
+        self._used = 0
+
     def roll(self, bits: int) -> int:
         return secrets.randbits(bits)
+
+    def text(self, length: int) -> str:
+        end = self._used + length
+        if end > len(self._pool):
+            self._pool = secrets.token_bytes(max(self.POOL_BYTES, length)).translate(_BASE62).decode()
+            self._used, end = 0, length
+        text = self._pool[self._used : end]
+        self._used = end
+        return text
+
+
+_BASE62 = bytes(ord(ALPHABET[value % 62]) for value in range(256))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from routebook.core.ids import base62
 from routebook.observe.clock import MS_NS
 
 
@@ -33,3 +34,6 @@ class LoadedDice:
     def roll(self, bits: int) -> int:
         self._value += 1
         return self._value % (1 << bits)
+
+    def text(self, length: int) -> str:
+        return base62(self.roll(length * 5), length)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from routebook.core.generation import AttemptRow, Intent, Outcome
-from routebook.core.ids import generation_id
+from routebook.core.ids import base62, generation_id
 from routebook.core.money import Charge, Line, Prices, PriceSheet
 from routebook.core.usage import Usage
 
@@ -23,7 +23,7 @@ SHEET = PriceSheet(Prices(prompt=Decimal("0.000003"), completion=Decimal("0.0000
 def intent(n: int, book: str = "ABC", **changes: Any) -> Intent:
     """The intent of call `n` in the daybook of that name."""
     plain = Intent(
-        id=generation_id(ACCEPTED_NS // 10**9, 987654321 + n, book, n),
+        id=generation_id(ACCEPTED_NS // 10**9, base62(987654321 + n, 11), book, n),
         n=n,
         request_id=f"req-1721086399-{n:020d}",
         accepted_ns=ACCEPTED_NS,
