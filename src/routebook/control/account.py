@@ -14,13 +14,22 @@ from starlette.routing import Route
 
 from routebook.control.desk import Desk, answer, authenticate
 from routebook.control.keys import money_fields
+from routebook.core.money import subtract
 from routebook.core.people import Key
-from routebook.ledger.book import Usages
+from routebook.ledger.book import Usages, remaining
+from routebook.ledger.people import default_workspace
+from routebook.ledger.windows import next_reset
 
 
-def current_key_body(key: Key, usages: Usages) -> dict[str, Any]:
-    """The calling key as GET /key shows it. `rate_limit` is a relic that says nothing: the schema wants it, with -1."""
+def current_key_body(key: Key, usages: Usages, now_ns: int) -> dict[str, Any]:
+    """The calling key as GET /key shows it. `rate_limit` is a relic that says nothing: the schema wants it, with -1.
+
+    The members from `organization_id` on are not in the schema of 2026-08, but OpenRouter's own SDKs refuse an answer
+    without them (openrouter 1.3.84, 2026-11). A key has one budget, its own limit; models that are free have no quota
+    here, which is said as -1.
+    """
     manages = key.management or key.admin
+    budgets = _budgets(key, usages, now_ns)
     return {
         "label": key.label,
         **money_fields(key, usages),
@@ -30,7 +39,32 @@ def current_key_body(key: Key, usages: Usages) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "creator_user_id": key.creator_user_id,
         "rate_limit": {"requests": -1, "interval": "1h", "note": "This field is deprecated and safe to ignore."},
+        "organization_id": None,
+        "workspace_id": key.workspace_id or default_workspace(key.account),
+        "allowed_data_regions": ["global"],
+        "budgets": budgets,
+        "effective_budget": budgets[0] if budgets else None,
+        "free_model_daily_requests": {"limit": -1, "remaining": -1, "used": 0},
     }
+
+
+def _budgets(key: Key, usages: Usages, now_ns: int) -> list[dict[str, Any]]:
+    left = remaining(key, usages)
+    if key.limit is None or left is None:
+        return []
+    return [
+        {
+            "scope": "key_limit",
+            "budget_id": None,
+            "guardrail_id": None,
+            "limit_usd": key.limit,
+            "spend_usd": subtract(key.limit, left),
+            "remaining_usd": left,
+            "reset_interval": key.limit_reset,
+            "resets_at": next_reset(key.limit_reset, now_ns),
+            "include_byok": key.include_byok_in_limit,
+        }
+    ]
 
 
 def credits_body(credits: Decimal, used: Decimal) -> dict[str, Any]:
@@ -42,8 +76,9 @@ def routes(desk: Desk) -> list[Route]:
     """The paths, relative to the API's base."""
 
     async def current_key(request: Request) -> Response:
-        key = authenticate(request, desk.people, desk.now_ns())
-        return answer({"data": current_key_body(key, desk.book.usage(key.hash, desk.now_ns()))})
+        now_ns = desk.now_ns()
+        key = authenticate(request, desk.people, now_ns)
+        return answer({"data": current_key_body(key, desk.book.usage(key.hash, now_ns), now_ns)})
 
     async def credits(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")

@@ -13,6 +13,9 @@ Shapes and filters: platform, section 14, and the API's schema. Where nothing is
 - `supported_parameters` unknown to us is an empty list; such models pass the filter, because nothing is refused them;
 - an endpoint's unknown `context_length` is 0, because the schema requires a number;
 - uptime, latency and throughput are null, `status` is 0: this version does not measure them;
+- `native_tools`, `service_tier`, `supports_diarization` and `supports_tool_choice` are not in the schema of 2026-08,
+  but OpenRouter's own SDKs refuse an endpoint without them (openrouter 1.3.84, 2026-11). Nobody has tested the values
+  of `tool_choice` here: all are taken to work where the parameter is said to be supported;
 - `created` is 0 for models of the price list, which has no dates.
 
 Filters and sorts: see `catalog_filter`.
@@ -204,6 +207,7 @@ def _find(catalog: Catalog, slug: str) -> Model:
 
 
 def _endpoint_data(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    chooses = "tool_choice" in _parameters([endpoint])
     return {
         "name": f"{endpoint.provider.name} | {model.slug}",
         "model_id": model.slug,
@@ -218,6 +222,10 @@ def _endpoint_data(model: Model, endpoint: Endpoint) -> dict[str, Any]:
         "supported_parameters": sorted(PARAMETERS & _parameters([endpoint])),
         "supports_implicit_caching": endpoint.supports_implicit_caching,
         "supports_voice_cloning": False,
+        "supports_diarization": False,
+        "supports_tool_choice": dict.fromkeys(("auto", "none", "required", "function"), chooses),
+        "native_tools": {},
+        "service_tier": None,
         "status": 0,
         "uptime_last_5m": None,
         "uptime_last_30m": None,

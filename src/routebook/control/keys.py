@@ -101,7 +101,11 @@ def money_fields(key: Key, usages: Usages) -> dict[str, Any]:
 
 
 def key_body(key: Key, usages: Usages) -> dict[str, Any]:
-    """A key as the management API shows it."""
+    """A key as the management API shows it.
+
+    `external_user` and `last_used_at` are not in the schema of 2026-08, but OpenRouter's own SDKs refuse a key without
+    them (openrouter 1.3.84, 2026-11); this version keeps neither, so both are null.
+    """
     return {
         "hash": key.hash,
         "name": key.name,
@@ -112,6 +116,8 @@ def key_body(key: Key, usages: Usages) -> dict[str, Any]:
         "updated_at": key.updated_at,
         "expires_at": key.expires_at,
         "creator_user_id": key.creator_user_id,
+        "external_user": None,
+        "last_used_at": None,
         "workspace_id": key.workspace_id or default_workspace(key.account),
     }
 

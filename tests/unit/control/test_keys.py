@@ -151,6 +151,8 @@ async def test_a_new_key_is_shown_once_and_works_at_once(call: Caller) -> None:
         "updated_at": None,
         "expires_at": None,
         "creator_user_id": None,
+        "external_user": None,
+        "last_used_at": None,
         "workspace_id": default_workspace("default"),
     }
     assert (await call("GET", "/key", key=text))["data"]["label"] == data["label"]
@@ -276,6 +278,17 @@ async def test_what_a_key_has_spent_is_shown_to_the_last_digit_by_day_week_and_m
         "byok_usage_weekly": 1,
         "byok_usage_monthly": 1,
     }
+    budget = {
+        "scope": "key_limit",
+        "budget_id": None,
+        "guardrail_id": None,
+        "limit_usd": 10,
+        "spend_usd": Decimal("1.12"),
+        "remaining_usd": Decimal("8.88"),
+        "reset_interval": "weekly",
+        "resets_at": "2026-03-09T00:00:00Z",
+        "include_byok": True,
+    }
     assert (await call("GET", "/key", key=text))["data"] == {
         "label": data["label"],
         **shown,
@@ -285,6 +298,12 @@ async def test_what_a_key_has_spent_is_shown_to_the_last_digit_by_day_week_and_m
         "expires_at": None,
         "creator_user_id": None,
         "rate_limit": {"requests": -1, "interval": "1h", "note": "This field is deprecated and safe to ignore."},
+        "organization_id": None,
+        "workspace_id": default_workspace("default"),
+        "allowed_data_regions": ["global"],
+        "budgets": [budget],
+        "effective_budget": budget,
+        "free_model_daily_requests": {"limit": -1, "remaining": -1, "used": 0},
     }
     assert shown.items() <= (await call("GET", f"/keys/{data['hash']}"))["data"].items()
 
@@ -361,6 +380,7 @@ async def test_management_keys_may_look_at_themselves_and_say_what_they_are(call
     for key in (await put_management_key(call, "acme"), ADMIN):
         data = (await call("GET", "/key", key=key))["data"]
         assert (data["is_management_key"], data["is_provisioning_key"], data["limit"]) == (True, True, None)
+        assert (data["budgets"], data["effective_budget"]) == ([], None)
 
 
 async def test_the_operators_own_key_is_in_no_list_and_cannot_be_changed(call: Caller) -> None:
