@@ -104,6 +104,8 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     connect: float = 5
     first_token: float = 60
+    answer: float = 600
+    """how long a whole answer, one that is not streamed, may take: its first byte comes when all of it is made"""
     idle: float = 60
     drain_cancelled: float = 60
     """how long an answer is read on after its caller left, where closing does not stop the bill"""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from routebook.config.settings import Timeouts
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import ClientGone, Fault, UpstreamFault, UpstreamGarbage, UpstreamTimeout
+from routebook.core.errors import ClientGone, Fault, Internal, UpstreamFault, UpstreamGarbage, UpstreamTimeout
 from routebook.core.events import Delta, Event, Failed, Finish
 from routebook.core.generation import AttemptRow
 from routebook.core.ids import Mint
@@ -20,6 +20,7 @@ from routebook.core.usage import Usage
 from routebook.dialects.base import Reader, Upstream
 from routebook.metering.meter import Meter
 from routebook.observe.clock import NS, Clock
+from routebook.observe.log import log
 from routebook.upstream.port import Line, Transport
 from routebook.wire.http import HttpHead, HttpRequest
 
@@ -31,12 +32,16 @@ AFTER_FINISH_NS = 5 * NS
 class Attempt:
     """A transport's Sink for one request."""
 
-    def __init__(self, endpoint: Endpoint, upstream: Upstream, mint: Mint, timeouts: Timeouts, clock: Clock) -> None:
+    def __init__(
+        self, endpoint: Endpoint, upstream: Upstream, mint: Mint, timeouts: Timeouts, clock: Clock, *, streamed: bool
+    ) -> None:
         self.endpoint = endpoint
         self.meter = Meter()
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """content began, or the answer finished without any; or the fault that came before it"""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = False
+        """nothing more is heard. Not asked of `done`: who cancels a task cancels the future that it awaits"""
         self.error: Fault | ClientGone | None = None
         self.charge: Charge | None = None
         """what settling found this attempt cost"""
@@ -48,6 +53,9 @@ class Attempt:
         self._mint = mint
         self._timeouts = timeouts
         self._clock = clock
+        self._patience = ("first token", timeouts.first_token, "first_token")
+        if not streamed:
+            self._patience = ("answer", timeouts.answer, "answer")
         self._line: Line | None = None
         self._head: HttpHead | None = None
         self._head_ns: int | None = None
@@ -70,38 +78,41 @@ class Attempt:
             emit(event, now_ns)
         self._held = []
 
+    @property
+    def committed(self) -> bool:
+        """The answer is this attempt's: what it says goes to the caller."""
+        return self._emit is not None
+
     def abandon(self, error: Fault | ClientGone) -> None:
         """Stop listening and close the socket; `error` is why. Harmless after the end."""
-        if self.done.done():
+        if self.over:
             return
         if self._line is not None:
             self._line.close()
         self._fail(error)
 
     def pause(self) -> None:
-        if self._line is not None and not self.done.done():
+        if self._line is not None and not self.over:
             self._line.pause()
 
     def resume(self) -> None:
-        if self._line is not None and not self.done.done():
+        if self._line is not None and not self.over:
+            self._heard_ns = self._clock.now_ns()  # it could not be heard while it was paused
             self._line.resume()
-
-    @property
-    def failed(self) -> bool:
-        return self.error is not None
 
     def tick(self, now_ns: int, *, paused: bool) -> None:
         """Deadlines: first token, idle, and a finished answer that does not end. Connecting has its own."""
-        if self.done.done() or self.sent_ns is None:
+        if self.over or self.sent_ns is None:
             return
         quiet_ns = now_ns - self._heard_ns
         if self.meter.finished:
-            if quiet_ns > AFTER_FINISH_NS and self._line is not None:
+            if quiet_ns > AFTER_FINISH_NS and not paused and self._line is not None:
                 self._line.close()
                 self._finish()
         elif self.first_ns is None:
-            if now_ns - self.sent_ns > self._timeouts.first_token * NS:
-                self._time_out(f"gave no first token within {self._timeouts.first_token:g} s", "first_token")
+            what, seconds, code = self._patience
+            if now_ns - self.sent_ns > seconds * NS:
+                self._time_out(f"gave no {what} within {seconds:g} s", code)
         elif quiet_ns > self._timeouts.idle * NS and not paused:
             self._time_out(f"fell silent for {self._timeouts.idle:g} s in the middle of its answer", "idle")
 
@@ -141,21 +152,27 @@ class Attempt:
     def data(self, chunk: bytes) -> None:
         self._heard_ns = self._clock.now_ns()
         if self._reader is not None:
-            self._take(self._reader.feed(chunk))
+            try:
+                self._take(self._reader.feed(chunk))
+            except Exception:
+                self._broken()
         elif len(self._error_body) < ERROR_BODY_MAX:
             self._error_body += chunk[: ERROR_BODY_MAX - len(self._error_body)]
 
     def end(self) -> None:
-        if self._reader is not None:
-            self._take(self._reader.end())
-            if not self.done.done():
-                self._finish()
-        else:
-            assert self._head is not None
-            self._fail(self._upstream.fault(self._head, self._error_body))
+        try:
+            if self._reader is not None:
+                self._take(self._reader.end())
+                if not self.over:
+                    self._finish()
+            else:
+                assert self._head is not None
+                self._fail(self._upstream.fault(self._head, self._error_body))
+        except Exception:
+            self._broken()
 
     def lost(self, fault: UpstreamFault) -> None:
-        if self.done.done():
+        if self.over:
             return
         if self.meter.finished:
             self._finish()
@@ -166,7 +183,7 @@ class Attempt:
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
-            if self.done.done():
+            if self.over:
                 return
             if isinstance(event, Failed):
                 if self._line is not None:
@@ -188,7 +205,14 @@ class Attempt:
         if not self.meter.finished:
             self._fail(UpstreamGarbage("The provider ended its answer without finishing it; try again."))
             return
-        self.done.set_result(None)
+        self.over = True
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def _broken(self) -> None:
+        """A mistake of ours: the transport must not see it, and the call must not wait for ever."""
+        log.exception("an answer of %s could not be passed on", self.endpoint.id)
+        self.abandon(Internal())
 
     def _time_out(self, what: str, code: str) -> None:
         self.abandon(
@@ -200,8 +224,9 @@ class Attempt:
         )
 
     def _fail(self, error: Fault | ClientGone) -> None:
-        if self.done.done():
+        if self.over:
             return
+        self.over = True
         self.error = error
         self.ended_ns = self._clock.now_ns()
         for future in (self.first, self.done):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routebook.core.call import CannotExpress, Losses
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import ClientGone, Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
+from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
 from routebook.core.ids import Mint
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry
@@ -18,13 +18,12 @@ async def dispatch(entry: Entry) -> Attempt:
 
     Takes an Entry: without an intent on disk and money on hold there is nothing to dispatch with.
     """
-    await _moderate(entry)
     faults: list[UpstreamFault] = []
     providers: list[str] = []
     cannot: CannotExpress | None = None
     for endpoint in entry.held.plan.endpoints:
-        if entry.cancelled:
-            raise ClientGone
+        await _moderate(entry, endpoint)
+        entry.check()
         try:
             attempt = _start(entry, endpoint)
         except CannotExpress as error:
@@ -54,18 +53,19 @@ def _start(entry: Entry, endpoint: Endpoint) -> Attempt:
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(entry.call, endpoint, secret.reveal() if secret else None, losses)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
-    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock)
+    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, streamed=entry.call.stream)
     entry.losses = losses
     entry.attempts.append(attempt)
     attempt.start(app.transport, request)
     return attempt
 
 
-async def _moderate(entry: Entry) -> None:
-    """Moderated providers want the prompt looked at first; a flagged one never reaches them."""
-    app, endpoint = entry.app, entry.held.plan.endpoints[0]
-    if app.moderator is None or not endpoint.provider.moderated:
+async def _moderate(entry: Entry, endpoint: Endpoint) -> None:
+    """Moderated providers want the prompt looked at first, once a call; a flagged one never reaches them."""
+    app = entry.app
+    if app.moderator is None or not endpoint.provider.moderated or entry.moderation_ns is not None:
         return
+    entry.check()
     started_ns = app.now_ns()
     found = await app.moderator.check(entry.call)
     entry.moderation_ns = app.now_ns() - started_ns

@@ -13,7 +13,7 @@ from routebook.core.catalog import Endpoint
 from routebook.core.errors import ClientGone, Fault, Unavailable
 from routebook.core.events import Delta, Event
 from routebook.core.generation import AttemptRow, Intent, Progress
-from routebook.core.ids import generation_id, request_id
+from routebook.core.ids import RANDOM_GENERATION, RANDOM_REQUEST, generation_id, request_id
 from routebook.core.people import Key
 from routebook.corridor.answer import Answer
 from routebook.corridor.attempt import Attempt
@@ -27,6 +27,11 @@ WRITE_STALL_NS = 60 * NS
 """A caller who reads nothing for this long has gone."""
 PROGRESS_NS = NS
 """An open stream that moved gets a progress row this often."""
+
+
+def shutting_down() -> Unavailable:
+    """What callers are told whose answer a shutdown cuts off."""
+    return Unavailable("The gateway is shutting down; send the request again.", retry_after=1)
 
 
 class Entry:
@@ -45,6 +50,10 @@ class Entry:
         self.moderation_ns: int | None = None
         self.cancelled = False
         """the caller left before the answer had ended"""
+        self.stopped: Fault | None = None
+        """why the gateway itself ended the call"""
+        self.delivered: tuple[int, int] | None = None
+        """frames and bytes of the answer that the caller had when they left; None: all there were"""
         self.written = False
         """the intent may be on disk, so an outcome must follow"""
         self.settled = False
@@ -91,13 +100,20 @@ class Entry:
     def gone(self) -> None:
         """The caller left. Close the provider's socket where that stops the bill, else read on within a cap."""
         attempt = self.current
-        if self.settled or self.cancelled or (attempt is not None and attempt.meter.finished):
+        if self.settled or self.cancelled:
             return
+        self._full_since_ns = None
+        if attempt is not None:
+            attempt.resume()
+            if attempt.meter.finished:
+                return  # the answer was made, and they have had what they wanted of it
         self.cancelled = True
         self._gone_ns = self.app.now_ns()
+        self.delivered = (0, 0)
         if attempt is None:
             return
-        attempt.resume()
+        if attempt.committed:
+            self.delivered = (attempt.meter.frames, attempt.meter.delivered_bytes)
         billing = attempt.error is None and attempt.sent_ns is not None
         if not billing or (self.call.stream and attempt.endpoint.provider.abortable):
             attempt.abandon(ClientGone())
@@ -114,8 +130,20 @@ class Entry:
 
     def shut_down(self) -> None:
         """The drain time is over: the answer ends here, with an error the caller can act on."""
+        self.stop(shutting_down())
+
+    def stop(self, fault: Fault) -> None:
+        """The gateway ends the call: nothing more is sent to a provider, and an answer under way is given up."""
+        self.stopped = self.stopped or fault
         if self.current is not None:
-            self.current.abandon(Unavailable("The gateway is shutting down; send the request again.", retry_after=1))
+            self.current.abandon(fault)
+
+    def check(self) -> None:
+        """Raises what forbids to ask one more provider: ClientGone, or the Fault the gateway stopped the call with."""
+        if self.cancelled:
+            raise ClientGone
+        if self.stopped is not None:
+            raise self.stopped
 
     # --- the sweep --------------------------------------------------------------------------------------------
 
@@ -123,7 +151,6 @@ class Entry:
         """Deadlines, keep-alives and progress; a few comparisons for a call that is doing fine."""
         attempt = self.current
         if self._full_since_ns is not None and now_ns - self._full_since_ns > WRITE_STALL_NS:
-            self._full_since_ns = None
             self.gone()
         if attempt is not None:
             attempt.tick(now_ns, paused=self._full_since_ns is not None)
@@ -131,7 +158,7 @@ class Entry:
             if self._gone_ns is not None and now_ns - self._gone_ns > cap_ns:
                 attempt.abandon(ClientGone())
             self._note_progress(attempt, now_ns)
-        if not self.cancelled:
+        if not self.cancelled and self._full_since_ns is None:
             self.answer.keep_alive(self.intent.accepted_ns, now_ns)
 
     def _note_progress(self, attempt: Attempt, now_ns: int) -> None:
@@ -162,15 +189,16 @@ async def enter(held: Held, answer: Answer, app: App) -> Entry:
 
     Raises Unavailable where an app that is new cannot be stored, with the hold given back.
     """
+    call = held.plan.admitted.call
     try:
+        writer = held.plan.admitted.arrival.surface.writer(call)
         intent = await _intent(held, app)
     except BaseException:
         app.book.release(held.hold)
         raise
     entry = Entry(held, intent, answer, app)
-    call = held.plan.admitted.call
-    answer.bind(intent.id, held.plan.admitted.arrival.surface.writer(call), call.stream, entry)
     app.entries.add(entry)
+    answer.bind(intent.id, writer, call.stream, entry)
     return entry
 
 
@@ -183,9 +211,9 @@ async def _intent(held: Held, app: App) -> Intent:
     app_id = await app.apps.id_of(source.app_url, source.app_title)
     n = app.daybook.next_n()
     return Intent(
-        id=generation_id(unix, app.dice.roll(72), app.daybook.name, n),
+        id=generation_id(unix, app.dice.text(RANDOM_GENERATION), app.daybook.name, n),
         n=n,
-        request_id=request_id(unix, app.dice.roll(128)),
+        request_id=request_id(unix, app.dice.text(RANDOM_REQUEST)),
         accepted_ns=arrival.accepted_ns,
         account=key.account,
         key_hash=key.hash,

@@ -50,7 +50,7 @@ async def exchange(arrival: Arrival, reply: Reply, app: App) -> None:
     except Exception as unknown:
         log.exception("generation %s failed inside the gateway", entry.intent.id)
         error = unknown
-        entry.shut_down()
+        entry.stop(Internal())
     finally:
         entry.settling = asyncio.ensure_future(settle(entry, error))  # always, once, durable, then the end
         await asyncio.shield(entry.settling)

@@ -5,7 +5,12 @@ Always runs, exactly once: after success, fault, cancel and shutdown.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
 
 from routebook.core.call import Loss
 from routebook.core.errors import ClientGone, Fault, Forbidden, Internal
@@ -13,9 +18,9 @@ from routebook.core.generation import Outcome, State
 from routebook.core.money import ZERO, Charge
 from routebook.core.usage import Usage
 from routebook.corridor.attempt import Attempt
-from routebook.corridor.entry import Entry
+from routebook.corridor.entry import Entry, shutting_down
 from routebook.dialects.base import Receipt
-from routebook.metering.estimate import estimate
+from routebook.metering.estimate import estimate, prompt_tokens_of
 from routebook.metering.pricing import is_insured, price
 from routebook.observe.clock import NS
 from routebook.observe.log import log
@@ -23,32 +28,43 @@ from routebook.observe.log import log
 
 async def settle(entry: Entry, error: BaseException | None) -> None:
     """`error` is what ended the call, None for a good end. The answer's last byte waits for the record."""
+    try:
+        if entry.written:
+            await _close(entry, error)
+        else:
+            _leave(entry)
+            entry.answer.refuse(_told(error) or Internal())
+    except Exception:
+        # A mistake of ours. Whatever happened, nobody waits for ever and no money stays on hold.
+        log.exception("generation %s could not be settled", entry.intent.id)
+        _leave(entry)
+        entry.answer.refuse(Internal())
+
+
+async def _close(entry: Entry, error: BaseException | None) -> None:
     app, answer = entry.app, entry.answer
     fault = _told(error)
-    if not entry.written:
-        entry.settled = True
-        app.entries.discard(entry)
-        app.book.release(entry.held.hold)
-        answer.refuse(fault or Internal())
-        return
+    try:
+        outcome, state = _outcome(entry, error, fault)
+    except Exception:
+        log.exception("the accounts of generation %s do not work out", entry.intent.id)
+        fault = fault or Internal()
+        outcome, state = _bare(entry, fault)
     in_band = False
     if fault is not None and not entry.cancelled:
         attempt = entry.current
         served = attempt.endpoint if attempt is not None and attempt.first_ns is not None else None
         in_band = answer.fail(fault, entry.stamp(served), app.now_ns())
-    outcome, state = _outcome(entry, error, fault)
     entry.settled = True
     try:
-        await app.daybook.close(entry.intent.id, entry.intent.n, state, outcome)
+        await _write(entry, state, outcome)
     except Fault as unwritten:
         # The book could not be written: the caller gets no end mark, so that nobody takes this for a settled call.
         log.error("the outcome of %s could not be written: %s", entry.intent.id, unwritten.message)
-        app.book.settle(entry.held.hold, outcome.charge.total, ZERO)
-        app.entries.discard(entry)
+        _leave(entry, outcome.charge.total)
         answer.refuse(unwritten)
         return
-    app.book.settle(entry.held.hold, outcome.charge.total, ZERO)
-    app.entries.discard(entry)
+    _leave(entry, outcome.charge.total)
     app.metrics.settled(entry.intent, outcome, state)
     if entry.cancelled:
         answer.drop()
@@ -60,10 +76,35 @@ async def settle(entry: Entry, error: BaseException | None) -> None:
         app.counter.submit(entry.intent.id, entry.intent.n, entry.call, "".join(entry.text))
 
 
+async def _write(entry: Entry, state: int, outcome: Outcome) -> None:
+    """The outcome, durable when this returns. Raises Fault where the book cannot be written."""
+    daybook, intent = entry.app.daybook, entry.intent
+    try:
+        await daybook.close(intent.id, intent.n, state, outcome)
+    except OverflowError:
+        # Providers may report whole numbers that no format of rows holds. The counts are checked; their words are not.
+        await daybook.close(intent.id, intent.n, state, _without_raw(outcome))
+
+
+def _leave(entry: Entry, charge: Decimal | None = None) -> None:
+    """The call is over: its hold becomes `charge`, or is given back. Harmless the second time."""
+    entry.settled = True
+    entry.app.entries.discard(entry)
+    hold = entry.held.hold
+    if not hold.open:
+        return
+    if charge is None:
+        entry.app.book.release(hold)
+    else:
+        entry.app.book.settle(hold, charge, ZERO)
+
+
 def _told(error: BaseException | None) -> Fault | None:
     """What the caller is told of an error; an unexpected one is Internal, and its details stay in the log."""
     if error is None or isinstance(error, ClientGone):
         return None
+    if isinstance(error, asyncio.CancelledError):
+        return shutting_down()
     return error if isinstance(error, Fault) else Internal()
 
 
@@ -86,6 +127,7 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
         attempt.charge = charge
     meter = attempt.meter if attempt is not None else None
     endpoint = attempt.endpoint if attempt is not None and (answered or entry.cancelled) else None
+    frames, size = entry.delivered or ((meter.frames, meter.delivered_bytes) if meter else (0, 0))
     losses = entry.held.plan.losses
     if entry.losses is not None:
         losses += tuple(Loss(loss.parameter, loss.detail) for loss in entry.losses.items)
@@ -111,12 +153,42 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
         num_search_results=usage.web_searches,
         num_fetches=usage.web_fetches,
         web_search_engine="native" if usage.web_searches else None,
-        delivered_frames=meter.frames if meter else 0,
-        delivered_bytes=meter.delivered_bytes if meter else 0,
+        delivered_frames=frames,
+        delivered_bytes=size,
         losses=losses,
-        error=None if fault is None else {"status": fault.status, "type": fault.error_type, "message": fault.message},
+        error=_said(fault),
     )
     return outcome, _state(entry, error)
+
+
+def _bare(entry: Entry, fault: Fault) -> tuple[Outcome, int]:
+    """What is certain of a call whose accounts cannot be made: it ended, and nobody knows its price."""
+    attempt = entry.current
+    outcome = Outcome(
+        ended_ns=entry.app.now_ns(),
+        upstream_id=attempt.meter.upstream_id if attempt else None,
+        finish_reason=None if entry.cancelled else "error",
+        cancelled=entry.cancelled,
+        usage=attempt.meter.usage if attempt else Usage(),
+        usage_source="provider" if attempt and attempt.meter.reported else "none",
+        charge=Charge(unpriced=True),
+        attempts=entry.attempt_rows(),
+        moderation_ns=entry.moderation_ns,
+        error=_said(fault),
+    )
+    return outcome, State.CANCELLED if entry.cancelled else State.ERROR
+
+
+def _without_raw(outcome: Outcome) -> Outcome:
+    """The outcome without the providers' own usage objects."""
+    attempts = tuple(
+        replace(row, usage=None if row.usage is None else replace(row.usage, raw=None)) for row in outcome.attempts
+    )
+    return replace(outcome, usage=replace(outcome.usage, raw=None), attempts=attempts)
+
+
+def _said(fault: Fault | None) -> dict[str, Any] | None:
+    return None if fault is None else {"status": fault.status, "type": fault.error_type, "message": fault.message}
 
 
 def _finish_reason(entry: Entry, attempt: Attempt | None, error: BaseException | None) -> str | None:
@@ -134,6 +206,8 @@ def _usage(entry: Entry, attempt: Attempt | None) -> tuple[Usage, str]:
     meter = attempt.meter
     ended_well = meter.finished and attempt.error is None
     if meter.reported and (ended_well or meter.frames == 0):
+        if meter.usage.prompt is None:
+            return replace(meter.usage, prompt=prompt_tokens_of(entry.intent.prompt_bytes)), "estimated"
         return meter.usage, "drained" if entry.cancelled else "provider"
     if attempt.first_ns is None and not entry.cancelled:
         # No content and an error: what the provider said of it, which is mostly nothing.

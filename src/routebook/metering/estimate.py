@@ -11,7 +11,7 @@ from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Endpoint
 from routebook.core.money import ZERO, PriceSheet
 from routebook.core.usage import Usage
-from routebook.metering.pricing import _EXACT, rate_of
+from routebook.metering.pricing import COMPLETION_ITEMS, EXACT, PROMPT_ITEMS, is_priced, rate_of
 
 TEMPLATE_TOKENS_PER_MESSAGE = 16
 """What chat templates add around one message; the largest seen in common templates is 11."""
@@ -39,17 +39,16 @@ def completion_bound(call: Call, endpoint: Endpoint) -> int:
 
 
 def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decimal | None:
-    """USD this call can cost at this endpoint at most; None if the endpoint has no price."""
+    """USD this call can cost at this endpoint at most; None if the endpoint has no price.
+
+    Searches that a provider runs by itself are not in it: nobody can say beforehand how many there will be.
+    """
     sheet = endpoint.pricing
-    if sheet is None:
+    if sheet is None or not is_priced(sheet):
         return None
-    with localcontext(_EXACT):
-        prompt_rate = _worst(
-            sheet, ("prompt", "input_cache_write", "input_cache_write_1h", "audio", "image_token", "input_cache_read")
-        )
-        completion_rate = _worst(sheet, ("completion", "internal_reasoning", "audio_output", "image_output"))
-        if prompt_rate is None and completion_rate is None:
-            return None
+    with localcontext(EXACT):
+        prompt_rate = _worst(sheet, tuple(key for _, key in PROMPT_ITEMS))
+        completion_rate = _worst(sheet, tuple(key for _, key in COMPLETION_ITEMS))
         cost = prompt_bound(call, endpoint) * (prompt_rate or ZERO)
         cost += completion_bound(call, endpoint) * (completion_rate or ZERO)
         cost += _worst(sheet, ("request",)) or ZERO
@@ -73,11 +72,16 @@ def tokens_of(text_bytes: int, frames: int) -> int:
     return max(frames, -(-text_bytes // 4))
 
 
+def prompt_tokens_of(prompt_bytes: int) -> int:
+    """Tokens in a request body: about four bytes each."""
+    return -(-prompt_bytes // 4)
+
+
 def estimate(prompt_bytes: int, delivered_bytes: int, frames: int, known: Usage) -> Usage:
     """Usage of an answer that ended without a report: known counts stay, the others come from what was sent."""
     completion = tokens_of(delivered_bytes, frames)
     return Usage(
-        prompt=known.prompt if known.prompt is not None else -(-prompt_bytes // 4),
+        prompt=known.prompt if known.prompt is not None else prompt_tokens_of(prompt_bytes),
         completion=max(completion, known.completion or 0),
         reasoning=known.reasoning,
         cached=known.cached,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
 from routebook.core.usage import Usage
+
+COUNT_MAX = 10**9
+"""No model takes or makes more tokens in one answer: a count beyond it is a provider's mistake, and unknown."""
 
 
 class Meter:
     """Feed it every event of the attempt that answers, in order."""
 
     __slots__ = (
+        "_ended",
+        "_open",
         "delivered_bytes",
         "finish_reason",
         "finished",
@@ -35,6 +42,9 @@ class Meter:
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
         self.finished = False
+        """every choice that began has ended"""
+        self._open: set[int] = set()
+        self._ended: set[int] = set()
         self.frames = 0
         """events that carried content"""
         self.delivered_bytes = 0
@@ -46,8 +56,8 @@ class Meter:
         if isinstance(event, Delta):
             self._delta(event)
         elif isinstance(event, Counted):
-            self.usage = event.usage
-            self.reported = self.reported or event.usage.completion is not None
+            self.usage = believable(event.usage)
+            self.reported = self.reported or self.usage.completion is not None
         elif isinstance(event, Finish):
             self._finish(event)
         elif isinstance(event, Start):
@@ -59,6 +69,9 @@ class Meter:
             self.finish_reason = "error"
 
     def _delta(self, delta: Delta) -> None:
+        if delta.index not in self._open and delta.index not in self._ended:
+            self._open.add(delta.index)
+            self.finished = False
         if not delta.content:
             return
         self.frames += 1
@@ -75,7 +88,20 @@ class Meter:
 
     def _finish(self, finish: Finish) -> None:
         # Of several choices the first to end names the reason, unless a later one failed.
-        if not self.finished or finish.reason == "error":
+        if not self._ended or finish.reason == "error":
             self.finish_reason = finish.reason
             self.native_finish_reason = finish.native
-        self.finished = True
+        self._open.discard(finish.index)
+        self._ended.add(finish.index)
+        self.finished = not self._open
+
+
+def believable(usage: Usage) -> Usage:
+    """The report without counts that cannot be: below 0 or above COUNT_MAX. What the provider wrote stays in `raw`."""
+    wrong = {
+        name: None for name in _COUNTS if (count := getattr(usage, name)) is not None and not 0 <= count <= COUNT_MAX
+    }
+    return msgspec.structs.replace(usage, **wrong) if wrong else usage
+
+
+_COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "raw")

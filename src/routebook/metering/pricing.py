@@ -14,7 +14,7 @@ from routebook.core.usage import Usage
 from routebook.metering.counts import Counts, split
 
 # 200 digits hold any product of prices and counts; Inexact is trapped, so a rounding would be an error, not a silence.
-_EXACT = Context(prec=min(200, MAX_PREC), Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
+EXACT = Context(prec=min(200, MAX_PREC), Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 
 _FALLBACKS = {
     "input_cache_read": ("prompt",),
@@ -28,7 +28,7 @@ _FALLBACKS = {
     "image_output": ("completion",),
 }
 
-_PROMPT_ITEMS = (
+PROMPT_ITEMS = (
     ("prompt", "prompt"),
     ("image_prompt", "image_token"),
     ("cache_read", "input_cache_read"),
@@ -37,7 +37,7 @@ _PROMPT_ITEMS = (
     ("cache_write_1h", "input_cache_write_1h"),
     ("audio_prompt", "audio"),
 )
-_COMPLETION_ITEMS = (
+COMPLETION_ITEMS = (
     ("completion", "completion"),
     ("reasoning", "internal_reasoning"),
     ("audio_completion", "audio_output"),
@@ -93,13 +93,15 @@ def price(
     `contacted` False means that no provider was reached, so the charge is a known zero without lines."""
     if not contacted:
         return Charge(lines=())
-    if sheet is None or not _priced(sheet.base):
+    if sheet is None or not is_priced(sheet):
         return Charge(unpriced=True)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
 
 
-def _priced(base: Prices) -> bool:
+def is_priced(sheet: PriceSheet) -> bool:
+    """True if the sheet says what a call costs at all."""
+    base = sheet.base
     return base.prompt is not None or base.completion is not None or base.request is not None
 
 
@@ -109,11 +111,11 @@ def _charge(
     prices = prices_for(sheet, usage.prompt or 0, hhmm)
     counts = split(usage)
     lines: list[Line] = []
-    prompt_part = _add_items(lines, _PROMPT_ITEMS, counts, prices)
+    prompt_part = _add_items(lines, PROMPT_ITEMS, counts, prices)
     if images and prices.image:
         lines.append(Line("image", images * prices.image, images, prices.image))
         prompt_part += images * prices.image
-    completion_part = _add_items(lines, _COMPLETION_ITEMS, counts, prices)
+    completion_part = _add_items(lines, COMPLETION_ITEMS, counts, prices)
     if prices.request and not usage.empty:
         lines.append(Line("request", prices.request, 1, prices.request))
         prompt_part += prices.request
@@ -183,7 +185,7 @@ def _cache_saving(counts: Counts, prices: Prices) -> Decimal | None:
         return None
     saving = ZERO
     plain = prices.prompt or ZERO
-    for item, key in _PROMPT_ITEMS:
+    for item, key in PROMPT_ITEMS:
         if item not in _CACHE_ITEMS:
             continue
         base = rate_of(prices, "audio")[0] or ZERO if item == "audio_cache_read" else plain

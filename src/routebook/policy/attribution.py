@@ -36,21 +36,26 @@ def attribution(headers: Mapping[str, str]) -> Attribution:
 def _origin(origin: str | None, referer: str | None) -> str:
     if origin and origin != "null":
         return origin if origin.endswith("/") else origin + "/"
-    parts = urlsplit(referer or "")
-    return f"{parts.scheme}://{parts.netloc}/" if parts.scheme and parts.netloc else ""
+    site, _, _ = _site(referer)
+    return f"{site}/" if site else ""
 
 
 def _app_url(referer: str | None, title: str | None) -> str | None:
     """scheme://host[:port][/path], host in lower case; a local URL counts only with a title."""
+    site, host, path = _site(referer)
+    if not site.startswith(("http://", "https://")):
+        return None
+    return None if host in LOCAL_HOSTS and not title else site + path.rstrip("/")
+
+
+def _site(url: str | None) -> tuple[str, str, str]:
+    """(scheme://host[:port], host, path) of a URL, empty where it has none. A user or password in it is left out."""
     try:
-        parts = urlsplit(referer or "")
-        host = parts.hostname
+        parts = urlsplit(url or "")
+        host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not host:
-        return None
-    if host in LOCAL_HOSTS and not title:
-        return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/')}"
+    except ValueError:  # anybody may write anything into a header
+        return "", "", ""
+    if not parts.scheme or not host:
+        return "", "", ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}", host, parts.path

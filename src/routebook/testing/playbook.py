@@ -9,9 +9,9 @@
         closed("acme"), row("cancelled", total_cost="0.0001"),
     )
 
-After each arrival (a run of them arrives at once) the loop runs until nothing moves any more; then everything that
-left is compared with what must leave, kind by kind and fact by fact. A fact that is not named is not compared; `...`
-stands for any value but None. Money is compared as text, digit for digit. A mismatch shows both sides line by line.
+After each arrival the loop runs until nothing moves any more (what is to arrive in one tick stands in `AtOnce`). Then
+everything that left is compared with what must leave, kind by kind and fact by fact. A fact that is not named is not
+compared; `...` stands for any value but None. Money is compared as text, digit for digit. A mismatch shows both sides.
 
 Rows are read from the daybook's file through a connection of its own, just before each thing that leaves is noted.
 So a row that stands before a request or a byte was on the disk before that request or byte left.
@@ -38,6 +38,7 @@ from routebook.wire import codec
 QUIET_TICKS = 12
 """Loop ticks without a move after which nothing more will come by itself: the longest chain of waits has five."""
 TICKS_MAX = 20_000
+LINE_MAX = 300
 
 _ROWS = State.NAMES | {State.INTENT: "intent", State.PROGRESS: "progress", State.AMENDMENT: "amendment"}
 
@@ -50,7 +51,7 @@ class Request:
     """A caller asks."""
 
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, init=False)
@@ -97,7 +98,17 @@ class Do:
     what: Callable[[], object]
 
 
-Arrival = Request | Says | Elapse | Leaves | Fills | Drains | Cancel | Do
+@dataclass(frozen=True, init=False)
+class AtOnce:
+    """Several things arrive before anybody can act on the first."""
+
+    arrivals: tuple[Arrival, ...]
+
+    def __init__(self, *arrivals: Arrival) -> None:
+        object.__setattr__(self, "arrivals", arrivals)
+
+
+Arrival = Request | Says | Elapse | Leaves | Fills | Drains | Cancel | Do | AtOnce
 
 
 # --- what leaves ------------------------------------------------------------------------------------------------------
@@ -115,9 +126,10 @@ class Left:
         return self.kind == wanted.kind and all(_is(self.facts.get(name), fact) for name, fact in wanted.facts.items())
 
     def line(self, names: Mapping[str, Any] | None = None) -> str:
-        """One line for a person; of an actual thing only the facts of these names, all without."""
+        """One line for a person, cut to LINE_MAX; with `names` only these facts, uncut."""
         shown = self.facts if names is None else {name: self.facts.get(name) for name in names}
-        return " ".join([f"<< {self.kind}", *(f"{name}={value!r}" for name, value in shown.items())])
+        line = " ".join([f"<< {self.kind}", *(f"{name}={value!r}" for name, value in shown.items())])
+        return line if names is not None or len(line) <= LINE_MAX else line[: LINE_MAX - 1] + "…"
 
 
 def _is(found: Any, wanted: Any) -> bool:
@@ -323,23 +335,22 @@ class Playbook:
 
     async def play(self, *scenario: Arrival | Left) -> None:
         """Raises AssertionError with both sides where what left is not what must leave."""
-        steps = list(scenario)
-        await self._quiet()
-        self._compare([])
-        while steps:
-            while steps and not isinstance(steps[0], Left):
-                self._arrive(steps.pop(0))
-            await self._quiet()
-            wanted: list[Left] = []
-            while steps and isinstance(step := steps[0], Left):
+        wanted: list[Left] = []
+        await self.rest()
+        for step in scenario:
+            if isinstance(step, Left):
                 wanted.append(step)
-                steps.pop(0)
+                continue
             self._compare(wanted)
+            wanted = []
+            self._arrive(step)
+            await self.rest()
+        self._compare(wanted)
 
     def close(self) -> None:
         self._book.close()
 
-    def _arrive(self, step: Arrival | Left) -> None:
+    def _arrive(self, step: Arrival) -> None:
         self._told.append(f">> {step}")
         match step:
             case Request():
@@ -359,8 +370,12 @@ class Playbook:
                 self.tasks[-1].cancel()
             case Do():
                 step.what()
+            case AtOnce():
+                for each in step.arrivals:
+                    self._arrive(each)
 
-    async def _quiet(self) -> None:
+    async def rest(self) -> None:
+        """Let the loop run until nothing moves any more."""
         still, before = 0, -1
         for _ in range(TICKS_MAX):
             await asyncio.sleep(0)
@@ -377,12 +392,13 @@ class Playbook:
         if len(left) == len(wanted) and all(found.meets(want) for found, want in zip(left, wanted, strict=True)):
             self._told += [want.line() for want in wanted]
             return
-        names = [want.facts for want in wanted] + [None] * len(left)
         expected = [want.line() for want in wanted]
-        actual = [
-            want.line() if want is not None and found.meets(want) else found.line(known)
-            for found, known, want in zip(left, names, [*wanted, *[None] * len(left)], strict=False)
-        ]
+        actual = [found.line() for found in left]
+        kinds = difflib.SequenceMatcher(None, [want.kind for want in wanted], [found.kind for found in left], False)
+        for at, there, size in kinds.get_matching_blocks():
+            for step in range(size):
+                want, found = wanted[at + step], left[there + step]
+                actual[there + step] = want.line() if found.meets(want) else found.line(want.facts)
         difference = "\n".join(difflib.ndiff(expected, actual))
         raise AssertionError(
             "\n".join(["what left is not what must leave (- must, + did):", *self._told]) + "\n" + difference

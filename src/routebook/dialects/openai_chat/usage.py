@@ -91,6 +91,6 @@ def _most(*values: int | None) -> int | None:
 def _count(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, (Decimal, float)) and value == value // 1:
-        value = int(value)
+    if isinstance(value, Decimal):
+        value = int(value) if value.is_finite() and abs(value) < 10**15 and value == value.to_integral_value() else None
     return value if isinstance(value, int) and value >= 0 else None
