@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import random
 
 import pytest
@@ -37,6 +38,51 @@ async def test_after_close_nothing_is_called_and_the_provider_notices(moment: st
         assert recorder.calls[-1] == moment
         assert client.idle == 0
         line.close()
+
+
+async def test_a_stream_does_not_hold_its_request_s_body() -> None:
+    """Ten thousand streams would hold ten thousand prompts."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.write(HEAD)
+        await peer.gone()
+
+    async with serve(script) as server, client_of(Client()) as client:
+        recorder, line = send(client, post(server, bytes(2**20)))
+        assert line.payload is not None
+        await recorder.until("head")
+        assert line.payload is None
+        line.close()
+
+
+async def test_close_reaches_the_provider_as_a_reset() -> None:
+    """A half-close could be read as "no more requests" by a proxy, which then lets the model run on."""
+    reset = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.write(HEAD)
+        try:
+            await peer.reader.read()
+        except ConnectionResetError:
+            reset.set()
+
+    async with serve(script) as server, client_of(Client()) as client:
+        recorder, line = send(client, post(server))
+        await recorder.until("head")
+        line.close()
+        await asyncio.wait_for(reset.wait(), 5)
+
+
+async def test_close_between_the_pieces_of_a_compressed_read_is_silent() -> None:
+    packed = gzip.compress(bytes(500_000))
+    raw = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with serve(answer(raw + packed)) as server, client_of(Client()) as client:
+        recorder, line = send(client, post(server))
+        recorder.on_call = lambda name: line.close() if name == "data" else None
+        await until(lambda: client.in_use == 0)
+        assert recorder.calls == ["sent", "head", "data"]
 
 
 async def test_close_in_the_tick_of_send_sends_nothing_on_a_fresh_connection() -> None:

@@ -165,6 +165,24 @@ async def test_a_reused_connection_that_dies_in_silence_is_replaced_once(how: st
         assert seen == [1, 1, 2]
 
 
+async def test_the_replacement_of_a_dead_connection_is_not_replaced_again() -> None:
+    seen: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        seen.append(peer.number)
+        if peer.number == 1:
+            await peer.write(OK)
+            await peer.request()
+            seen.append(peer.number)
+
+    async with serve(script) as server, client_of(Client()) as client:
+        await ask(client, post(server))
+        recorder = await ask(client, post(server))
+        assert recorder.order == ["sent", "lost"]
+        assert seen == [1, 1, 2]
+
+
 async def test_a_reused_connection_that_dies_after_a_byte_is_not_replaced() -> None:
     seen: list[int] = []
     async with serve(_die_on_reuse("partial", seen)) as server, client_of(Client()) as client:
