@@ -20,6 +20,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+LATE = {"tokens_prompt", "tokens_completion"}
+"""Fields of a record that may change after the answer, when the reference tokenizer has counted."""
 PATIENCE = 300
 """seconds for an installation"""
 

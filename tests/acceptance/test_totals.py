@@ -35,7 +35,7 @@ SAMPLE = 200
 """records that are read through GET /generation"""
 COUNTS = ("prompt", "completion", "reasoning", "cached", "written")
 EXACT = Context(prec=200)
-VERIFY = ("-c", "from routebook.cli.ledger import app; app()", "verify")
+VERIFY = ("-m", "routebook", "ledger", "verify")
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -64,7 +64,7 @@ class ScriptedProvider:
         """requests answered with an error status, which cost nothing"""
         self.bill: list[Billed] = []
         """every call that cost something, in the order of their ends"""
-        self._broken: queue.SimpleQueue[Billed] = queue.SimpleQueue()
+        self._broken = threading.Condition()
         self._times: Counter[bytes] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -102,7 +102,7 @@ class ScriptedProvider:
             self._loop = self._thread = None
 
     def release(self) -> None:
-        """Let every answer that hangs now go on."""
+        """Let every answer that is under way go on to its end."""
 
         def wake() -> None:
             for line in self._lines:
@@ -112,10 +112,17 @@ class ScriptedProvider:
             self._loop.call_soon_threadsafe(wake)
 
     def broke_off(self, id: str, seconds: float = 10) -> Billed:
-        """The bill of the call with that id, once its line has broken. Raises queue.Empty after `seconds` without."""
-        while (item := self._broken.get(timeout=seconds)).id != id:
-            pass
-        return item
+        """The bill of the call with that id, once its line has broken. Raises TimeoutError after `seconds`."""
+
+        def known() -> Billed | None:
+            return next((item for item in self.bill if item.id == id and not item.whole), None)
+
+        with self._broken:
+            if not self._broken.wait_for(lambda: known() is not None, seconds):
+                raise TimeoutError(f"the line of {id} has not broken within {seconds:g} s")
+        found = known()
+        assert found is not None
+        return found
 
     async def _serve(self, ready: queue.SimpleQueue[int | OSError]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -141,10 +148,10 @@ class ScriptedProvider:
 
     def charge(self, served: Answer, produced: int | None = None) -> None:
         """Put a call on the bill: a whole one, or the first `produced` pieces of one that broke off."""
-        item = billed(served, self.models[served.model], produced)
-        self.bill.append(item)
+        self.bill.append(billed(served, self.models[served.model], produced))
         if produced is not None:
-            self._broken.put(item)
+            with self._broken:
+                self._broken.notify_all()
 
 
 class _Line(asyncio.Protocol):
@@ -161,6 +168,8 @@ class _Line(asyncio.Protocol):
         self._steps: deque[bytes] = deque()
         self._produced = 0
         self._hanging = False
+        self._released = False
+        """what hangs or is yet to hang in this answer goes on"""
 
     # --- the socket ---------------------------------------------------------------------------------------------------
 
@@ -220,6 +229,7 @@ class _Line(asyncio.Protocol):
     def _begin(self, served: Answer) -> None:
         self._answer = served
         self._produced = 0
+        self._released = False
         if not served.streamed:
             self._play()
             return
@@ -234,7 +244,7 @@ class _Line(asyncio.Protocol):
         served = self._answer
         if served is None or self._transport is None or self._hanging:
             return
-        if self._due(served.script.hang, served):
+        if self._due(served.script.hang, served) and not self._released:
             self._hanging = True
             return
         self._step(served)
@@ -244,7 +254,8 @@ class _Line(asyncio.Protocol):
         return place == self._produced if served.streamed else place is not None
 
     def go_on(self) -> None:
-        """Hanging is over."""
+        """Hanging is over, for an answer that has not come so far as well."""
+        self._released = True
         if self._hanging and self._answer is not None:
             self._hanging = False
             self._step(self._answer)
