@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
-from routebook.core.generation import Folded, Intent, Outcome
+import msgspec
+
+from routebook.core.generation import Folded, Intent, Outcome, Row, State
 from routebook.core.money import ZERO
 from routebook.ledger.windows import day_number, day_text
 from routebook.store.port import Posting, Stored
-from routebook.wire.codec import pack
+from routebook.wire.codec import Raw, pack, unpack
 
 
 def byok_spend(outcome: Outcome) -> Decimal:
@@ -19,6 +22,84 @@ def byok_spend(outcome: Outcome) -> Decimal:
     if not outcome.is_byok or outcome.charge.upstream is None:
         return ZERO
     return outcome.charge.upstream
+
+
+class _IntentHead(msgspec.Struct, frozen=True):
+    """The few members of an intent that the store has columns for; the others are carried unread."""
+
+    id: str
+    n: int
+    accepted_ns: int
+    account: str
+    key_hash: str
+    requested_model: str
+    model: str | None = None
+
+
+class _ChargeHead(msgspec.Struct, frozen=True):
+    total: Decimal = ZERO
+    upstream: Decimal | None = None
+
+
+class _OutcomeHead(msgspec.Struct, frozen=True):
+    model: str | None = None
+    provider_name: str | None = None
+    is_byok: bool = False
+    charge: _ChargeHead = _ChargeHead()
+
+
+class _FoldedRaw(msgspec.Struct, frozen=True):
+    """Packs to the bytes that `Folded` unpacks from, without reading what is inside."""
+
+    seq: int
+    intent: Raw
+    progress: Raw | None
+    outcome: Raw
+    state: int
+    amendments: tuple[Raw, ...]
+
+
+def shipped_of(daybook: str, rows: Sequence[Row]) -> tuple[Stored, Posting] | None:
+    """What the store keeps of a call whose rows are all here, in order; None if its intent or its outcome is not.
+
+    Equal to `stored_of` and `posting_of` of the folded rows, at a fraction of their cost: blobs are moved, not made.
+    """
+    intent: bytes | None = None
+    outcome: bytes | None = None
+    progress: bytes | None = None
+    state = 0
+    amendments: list[Raw] = []
+    for row in rows:
+        if row.state == State.INTENT:
+            intent = row.blob
+        elif row.state in State.TERMINAL:
+            outcome, state = row.blob, row.state
+        elif row.state == State.PROGRESS:
+            progress = row.blob
+        else:
+            amendments.append(Raw(row.blob))
+    if intent is None or outcome is None:
+        return None
+    head, end = unpack(intent, _IntentHead), unpack(outcome, _OutcomeHead)
+    total, byok = end.charge.total, end.charge.upstream if end.is_byok else None
+    folded = _FoldedRaw(
+        rows[-1].seq, Raw(intent), None if progress is None else Raw(progress), Raw(outcome), state, tuple(amendments)
+    )
+    stored = Stored(
+        id=head.id,
+        daybook=daybook,
+        n=head.n,
+        accepted_ns=head.accepted_ns,
+        account=head.account,
+        key_hash=head.key_hash,
+        model=end.model or head.model or head.requested_model,
+        provider=end.provider_name,
+        state=state,
+        total=total,
+        folded=pack(folded),
+    )
+    day = day_text(day_number(head.accepted_ns))
+    return stored, Posting(head.key_hash, head.account, day, total, byok or ZERO)
 
 
 def posting_of(intent: Intent, outcome: Outcome) -> Posting:

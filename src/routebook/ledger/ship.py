@@ -13,7 +13,7 @@ from typing import Protocol
 from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, Row, State
 from routebook.ledger.book import Book
-from routebook.ledger.posting import posting_of, stored_of
+from routebook.ledger.posting import posting_of, shipped_of, stored_of
 from routebook.store.port import Posting, Store, Stored
 
 _log = logging.getLogger("routebook.ledger")
@@ -56,12 +56,24 @@ class Shipper:
         rows = self._daybook.rows(after=cursor, limit=BATCH)
         if not rows:
             return 0
-        ended = {row.n for row in rows if row.state in State.TERMINAL}
+        calls: dict[int, list[Row]] = {}
+        ended: set[int] = set()
         # An amendment follows the outcome: without the outcome in this batch, its posting is in the store already.
-        touched = ended | {row.n for row in rows if row.state == State.AMENDMENT}
+        touched: set[int] = set()
+        for row in rows:
+            calls.setdefault(row.n, []).append(row)
+            if row.state in State.TERMINAL:
+                ended.add(row.n)
+                touched.add(row.n)
+            elif row.state == State.AMENDMENT:
+                touched.add(row.n)
         generations: list[Stored] = []
         postings: list[Posting] = []
         for count, n in enumerate(sorted(touched), start=1):
+            if (whole := shipped_of(name, calls[n])) is not None:
+                generations.append(whole[0])
+                postings.append(whole[1])
+                continue
             folded = self._daybook.read(n)
             if folded is None or folded.outcome is None:
                 raise AssertionError(f"call {n} of daybook {name} has a terminal row or an amendment but no outcome")
