@@ -91,6 +91,23 @@ def claim(home: Path, wait: float, dice: Dice) -> tuple[str, Lock]:
     return name, lock
 
 
+def holder(home: Path) -> str | None:
+    """Who owns the daybook that `claim` would take (`process 4711 on host`), None if nobody does. Takes nothing."""
+    for name in names(home)[:1]:
+        try:
+            fd = os.open(root(home) / name / _LOCK_NAME, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            # A shared lock, for a moment: whoever starts just now tries again, as `acquire` does.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "an unknown process"
+        finally:
+            os.close(fd)
+    return None
+
+
 def create_private(path: Path) -> None:
     """Make the file with mode 0600 if it is not there, and its folder entry durable."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

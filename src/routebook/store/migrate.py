@@ -20,13 +20,13 @@ def migrate(connection: sqlite3.Connection) -> tuple[int, int]:
     """
     steps = _steps()
     newest = max(steps)
-    before = _version(connection)
+    before = schema_of(connection)
     if before == newest:
         return before, before
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have done it while this one waited for the lock.
-        before = _version(connection)
+        before = schema_of(connection)
         if before > newest:
             raise Unavailable(
                 f"The store has schema {before} of a newer version; this one knows {newest}. Upgrade Routebook."
@@ -45,7 +45,13 @@ def migrate(connection: sqlite3.Connection) -> tuple[int, int]:
     return before, newest
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def newest_schema() -> int:
+    """The schema this version knows."""
+    return max(_steps())
+
+
+def schema_of(connection: sqlite3.Connection) -> int:
+    """The schema a database has; 0 for an empty file."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 

@@ -31,3 +31,24 @@ def upgrade_store(settings: Settings, home: Path) -> tuple[int, int]:
     from routebook.store.sqlite import upgrade
 
     return upgrade(database_path(settings, home))
+
+
+def schemas(settings: Settings, home: Path) -> tuple[int | None, int]:
+    """(schema of the store's file, newest this version knows), without changing anything; None: no file yet.
+
+    Raises Unavailable for a file that cannot be read, ValueError as `database_path`.
+    """
+    from contextlib import closing
+    from sqlite3 import Error, connect
+
+    from routebook.core.errors import Unavailable
+    from routebook.store import migrate
+
+    file = database_path(settings, home)
+    if not file.exists():
+        return None, migrate.newest_schema()
+    try:
+        with closing(connect(f"{file.as_uri()}?mode=ro", uri=True)) as db:
+            return migrate.schema_of(db), migrate.newest_schema()
+    except Error as error:
+        raise Unavailable(f"The store cannot be read: {error}.") from None

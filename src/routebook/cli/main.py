@@ -1,0 +1,102 @@
+"""The command tree, and what all commands share: exit codes (0 done, 1 failed, 2 wrong usage) and short errors.
+
+The modules of the commands are light; what is heavy they import inside their functions, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import cyclopts
+
+from routebook import __version__
+from routebook.cli import config, db, generation, keys, ledger, models
+from routebook.cli.demo import demo
+from routebook.cli.doctor import doctor
+from routebook.cli.serve import serve
+
+DEBUG = "ROUTEBOOK_DEBUG"
+
+app = cyclopts.App(
+    name="routebook",
+    help="A self-hosted LLM router that speaks the OpenRouter API and keeps an honest book.\n\n"
+    "Example: `routebook demo`, then `routebook serve`",
+    version=f"routebook {__version__}",
+    help_format="rich",
+    result_action="return_value",
+)
+app.command(serve)
+app.command(demo)
+app.command(keys.app)
+app.command(generation.app)
+app.command(ledger.app)
+app.command(models.app)
+app.command(config.app)
+app.command(db.app)
+app.command(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point; always ends in SystemExit."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        with contextlib.suppress(AttributeError, OSError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    with short_errors():
+        try:
+            result = app(list(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        except cyclopts.CycloptsError as error:
+            raise SystemExit(_wrong_usage(error)) from None
+        sys.stdout.flush()
+        raise SystemExit(result if isinstance(result, int) else 0)
+
+
+@contextlib.contextmanager
+def short_errors() -> Iterator[None]:
+    """Errors in one or two lines on stderr; the traceback only with ROUTEBOOK_DEBUG=1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Whoever read our output has read enough. Python would complain at the end once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"routebook: {_told(error)}", file=sys.stderr)
+        raise SystemExit(_code(error)) from None
+
+
+def _code(error: Exception) -> int:
+    from routebook.config.problems import ConfigError
+
+    return 2 if isinstance(error, ConfigError) and error.source.startswith("--") else 1
+
+
+def _told(error: Exception) -> str:
+    from routebook.cli.problems import CannotListen, ModelFailed
+    from routebook.client.errors import RoutebookError
+    from routebook.config.problems import ConfigError
+    from routebook.core.errors import Fault
+    from routebook.daybook.folder import DaybookLocked
+
+    if isinstance(error, Fault):
+        return error.message
+    if isinstance(error, CannotListen | ConfigError | DaybookLocked | ModelFailed | RoutebookError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {what[:500]}\nSet {DEBUG}=1 for the traceback."
+
+
+def _wrong_usage(error: cyclopts.CycloptsError) -> int:
+    command = " ".join(["routebook", *(error.command_chain or ())])
+    told = " ".join(str(error).split())
+    print(f"{command}: {told}\nTry: {command} --help", file=sys.stderr)
+    return 2
