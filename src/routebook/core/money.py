@@ -36,7 +36,7 @@ PRICE_KEYS = (
 """The names of the price sheet. Source: generation record, section 4.1."""
 
 
-class Prices(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Prices(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, cache_hash=True):
     """USD per unit; None = absent (falls back as the metering room says), 0 = free."""
 
     prompt: Decimal | None = None
@@ -58,7 +58,7 @@ class Prices(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     input_cache_write_1h: Decimal | None = None
 
 
-class Override(msgspec.Struct, frozen=True, omit_defaults=True):
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     """Prices that replace the base while every condition holds; later overrides win key by key."""
 
     prices: Prices
@@ -69,7 +69,7 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True):
     utc_end: int | None = None
 
 
-class PriceSheet(msgspec.Struct, frozen=True, omit_defaults=True):
+class PriceSheet(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     """What one endpoint charges, and where that is known from."""
 
     base: Prices = Prices()
@@ -129,6 +129,8 @@ def plain(value: Decimal) -> str:
 def tidy(value: Decimal) -> Decimal:
     """The same amount without trailing zeros and without exponent, as people expect to read it in JSON."""
     short = value.normalize(_EXACT)
+    if short.adjusted() <= 0:  # below ten, so there is no exponent to take out
+        return short
     return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=_EXACT)  # type: ignore[operator]
 
 

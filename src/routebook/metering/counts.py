@@ -45,8 +45,26 @@ class _Whole:
         return part
 
 
+def _plain(usage: Usage) -> bool:
+    """True for the common report: nothing in it but text, cache reads and reasoning."""
+    return not (
+        usage.cache_write
+        or usage.cache_write_1h
+        or usage.audio_prompt
+        or usage.audio_cached
+        or usage.audio_completion
+        or usage.image_prompt
+        or usage.image_completion
+    )
+
+
 def split(usage: Usage) -> Counts:
     """Disjoint counts of one usage report; unknown counts are taken as none of that kind."""
+    if _plain(usage):
+        cached, reasoning = usage.cached or 0, usage.reasoning or 0
+        prompt_left, completion_left = (usage.prompt or 0) - cached, (usage.completion or 0) - reasoning
+        if cached >= 0 <= prompt_left and reasoning >= 0 <= completion_left:
+            return Counts(prompt=prompt_left, cache_read=cached, completion=completion_left, reasoning=reasoning)
     prompt = _Whole(usage.prompt or 0)
     audio_cached = min(usage.audio_cached or 0, usage.cached or 0, usage.audio_prompt or 0)
     cached = (usage.cached or 0) - audio_cached

@@ -5,7 +5,8 @@ Both lean to the safe side: the bound is never below what a provider can bill fo
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+from decimal import Decimal, getcontext, setcontext
+from functools import lru_cache
 
 from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Endpoint
@@ -46,14 +47,28 @@ def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decima
     sheet = endpoint.pricing
     if sheet is None or not is_priced(sheet):
         return None
-    with localcontext(EXACT):
-        prompt_rate = _worst(sheet, tuple(key for _, key in PROMPT_ITEMS))
-        completion_rate = _worst(sheet, tuple(key for _, key in COMPLETION_ITEMS))
-        cost = prompt_bound(call, endpoint) * (prompt_rate or ZERO)
-        cost += completion_bound(call, endpoint) * (completion_rate or ZERO)
-        cost += _worst(sheet, ("request",)) or ZERO
-        cost += call.media_prompt * (_worst(sheet, ("image",)) or ZERO)
-        return cost * (1 - min(sheet.discount, ZERO)) * (1 + accounting.markup)
+    prompt_rate, completion_rate, request, image, raised = _worst_rates(sheet)
+    outer = getcontext()
+    setcontext(EXACT)
+    try:
+        cost = prompt_bound(call, endpoint) * prompt_rate + completion_bound(call, endpoint) * completion_rate + request
+        if call.media_prompt:
+            cost += call.media_prompt * image
+        if raised is not None:
+            cost *= raised
+        return cost * (1 + accounting.markup) if accounting.markup else cost
+    finally:
+        setcontext(outer)
+
+
+@lru_cache(maxsize=8192)
+def _worst_rates(sheet: PriceSheet) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal | None]:
+    """The highest (prompt, completion, request, image) price of a sheet, and the factor of a negative discount."""
+    prompt = _worst(sheet, tuple(key for _, key in PROMPT_ITEMS))
+    completion = _worst(sheet, tuple(key for _, key in COMPLETION_ITEMS))
+    request, image = _worst(sheet, ("request",)), _worst(sheet, ("image",))
+    raised = 1 - sheet.discount if sheet.discount < 0 else None
+    return prompt or ZERO, completion or ZERO, request or ZERO, image or ZERO, raised
 
 
 def _worst(sheet: PriceSheet, keys: tuple[str, ...]) -> Decimal | None:

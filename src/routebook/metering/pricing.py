@@ -6,7 +6,8 @@ this project's decisions (docs/decisions/0004-money.md). Nothing is rounded.
 
 from __future__ import annotations
 
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, getcontext, setcontext
+from functools import lru_cache
 
 from routebook.core.catalog import Accounting
 from routebook.core.money import PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet, tidy
@@ -78,6 +79,15 @@ def rate_of(prices: Prices, key: str) -> tuple[Decimal | None, str | None]:
     return None, None
 
 
+Rates = dict[str, tuple[Decimal | None, str | None]]
+
+
+@lru_cache(maxsize=8192)
+def _rates(prices: Prices) -> Rates:
+    """`rate_of` for every item of a charge; sheets are few and calls are many."""
+    return {item: rate_of(prices, key) for item, key in (*PROMPT_ITEMS, *COMPLETION_ITEMS)}
+
+
 def price(
     usage: Usage,
     sheet: PriceSheet | None,
@@ -95,8 +105,12 @@ def price(
         return Charge(lines=())
     if sheet is None or not is_priced(sheet):
         return Charge(unpriced=True)
-    with localcontext(EXACT):
+    outer = getcontext()
+    setcontext(EXACT)
+    try:
         return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
+    finally:
+        setcontext(outer)
 
 
 def is_priced(sheet: PriceSheet) -> bool:
@@ -109,13 +123,13 @@ def _charge(
     usage: Usage, sheet: PriceSheet, accounting: Accounting, images: int, hhmm: int, is_byok: bool, insured: bool
 ) -> Charge:
     prices = prices_for(sheet, usage.prompt or 0, hhmm)
-    counts = split(usage)
+    counts, rates = split(usage), _rates(prices)
     lines: list[Line] = []
-    prompt_part = _add_items(lines, PROMPT_ITEMS, counts, prices)
+    prompt_part = _add_items(lines, PROMPT_ITEMS, counts, rates)
     if images and prices.image:
         lines.append(Line("image", images * prices.image, images, prices.image))
         prompt_part += images * prices.image
-    completion_part = _add_items(lines, COMPLETION_ITEMS, counts, prices)
+    completion_part = _add_items(lines, COMPLETION_ITEMS, counts, rates)
     if prices.request and not usage.empty:
         lines.append(Line("request", prices.request, 1, prices.request))
         prompt_part += prices.request
@@ -160,14 +174,14 @@ def _charge(
     )
 
 
-def _add_items(lines: list[Line], items: tuple[tuple[str, str], ...], counts: Counts, prices: Prices) -> Decimal:
+def _add_items(lines: list[Line], items: tuple[tuple[str, str], ...], counts: Counts, rates: Rates) -> Decimal:
     """Append a line for each non-zero count; gives their sum."""
     total = ZERO
     for item, key in items:
         count: int = getattr(counts, item)
         if not count:
             continue
-        rate, note = rate_of(prices, key)
+        rate, note = rates[item]
         if rate is None:
             lines.append(Line(item, ZERO, count, note=f"no {key} price and none to fall back to: not billed"))
             continue
@@ -179,7 +193,7 @@ def _add_items(lines: list[Line], items: tuple[tuple[str, str], ...], counts: Co
 
 def _cache_saving(counts: Counts, prices: Prices) -> Decimal | None:
     """List-price saving of cache reads less the extra of cache writes; None without cache prices or cache traffic."""
-    if not any(getattr(counts, item) for item in _CACHE_ITEMS):
+    if not (counts.cache_read or counts.audio_cache_read or counts.cache_write or counts.cache_write_1h):
         return None
     if prices.input_cache_read is None and prices.input_cache_write is None and prices.input_cache_write_1h is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,10 +25,16 @@ def attribution(headers: Mapping[str, str]) -> Attribution:
     """From lower-case header names. `HTTP-Referer` (the documented header) wins over the standard `Referer`."""
     referer = headers.get("http-referer") or headers.get("referer") or None
     title = headers.get("x-openrouter-title") or headers.get("x-title") or None
+    return _attribution(headers.get("origin"), referer, title, headers.get("user-agent"))
+
+
+@lru_cache(maxsize=1024)
+def _attribution(origin: str | None, referer: str | None, title: str | None, agent: str | None) -> Attribution:
+    """Clients are few and calls are many."""
     return Attribution(
-        origin=_origin(headers.get("origin"), referer),
+        origin=_origin(origin, referer),
         http_referer=referer,
-        user_agent=headers.get("user-agent"),
+        user_agent=agent,
         app_url=_app_url(referer, title),
         app_title=title,
     )

@@ -35,6 +35,10 @@ def route(call: Call, catalog: Catalog, passthrough: Callable[[str], Model | Non
 
     Raises ModelUnknown when no requested model exists, NotFound naming the filter that removed the last endpoint.
     """
+    if call.provider is None and not call.models and (model := catalog.find(call.model)) is not None:
+        asked = call.chat.max_tokens
+        if model.endpoints and (asked is None or all(e.max_completion_tokens is None for e in model.endpoints)):
+            return Route(model.endpoints)  # no wish, no filter: the common call
     wish = call.provider or ProviderWish()
     losses = [Loss(f"provider.{name}", "not weighed by this version") for name in NOT_WEIGHED if getattr(wish, name)]
     by_price = _sort(wish, losses)
