@@ -55,7 +55,7 @@ def route(call: Call, catalog: Catalog, passthrough: Callable[[str], Model | Non
     for model in models:
         kept, removed_by = _filter(model.endpoints, wish, call)
         gone = removed_by or gone
-        endpoints += _order(kept, wish, by_price)
+        endpoints += _order(_preferred(kept, call), wish, by_price)
     if not endpoints:
         raise _nothing_left(call, models, gone)
     if wish.allow_fallbacks is False:
@@ -124,7 +124,7 @@ def _filters(wish: ProviderWish, call: Call) -> list[tuple[str, Callable[[Endpoi
     if asked is not None:
         filters.append(("max_tokens", lambda e: e.max_completion_tokens is None or asked <= e.max_completion_tokens))
     if wish.require_parameters:
-        sent = frozenset(call.raw) & CHECKED_PARAMETERS
+        sent = _sent(call) & CHECKED_PARAMETERS
         filters.append(
             ("require_parameters", lambda e: e.supported_parameters is None or _supported(sent, e.supported_parameters))
         )
@@ -136,6 +136,25 @@ CHECKED_PARAMETERS = frozenset(
     " top_logprobs max_tokens max_completion_tokens stop tools tool_choice parallel_tool_calls response_format"
     " structured_outputs reasoning reasoning_effort include_reasoning verbosity prediction web_search_options".split()
 )
+PREFERRED_PARAMETERS = ("tools", "response_format", "verbosity")
+"""Where some endpoints of a model take one of these and others do not, only the former are used. Routing, section 4."""
+
+
+def _sent(call: Call) -> frozenset[str]:
+    """The parameters that the caller sent; null is as good as nothing."""
+    return frozenset(name for name, value in call.raw.items() if bytes(value) != b"null")
+
+
+def _preferred(endpoints: list[Endpoint], call: Call) -> list[Endpoint]:
+    """The endpoints that take what matters most, if any does; whose parameters are unknown may take them."""
+    sent = _sent(call)
+    for name in PREFERRED_PARAMETERS:
+        if name in sent:
+            takers = [e for e in endpoints if e.supported_parameters is None or name in e.supported_parameters]
+            endpoints = takers or endpoints
+    return endpoints
+
+
 _SAME = (
     frozenset({"max_tokens", "max_completion_tokens"}),
     frozenset({"reasoning", "reasoning_effort", "include_reasoning"}),
