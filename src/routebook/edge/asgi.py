@@ -23,6 +23,8 @@ from routebook.edge.surfaces import BY_PATH
 FULL_BYTES = 256 * 1024
 """Buffered for one caller above this: the provider is read no further."""
 DRAINED_BYTES = 64 * 1024
+_LENGTH_DIGITS = 18
+"""A longer number is beyond every limit, and beyond what is worth reading as one."""
 BODY_SECONDS = 60.0
 """A request body must be complete within this."""
 EXPOSED = ["X-Generation-Id", "Retry-After"]
@@ -205,7 +207,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
             "Compressed request bodies are not taken; send it with Content-Encoding: identity.", status=415
         )
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isascii() and length.isdigit() and (len(length) > _LENGTH_DIGITS or int(length) > limit):
         raise TooLarge(f"The request body is larger than {limit} bytes; send less, or raise [limits] body_bytes.")
     parts: list[bytes] = []
     size = 0

@@ -6,7 +6,7 @@ given back as a loss, never ignored in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -38,7 +38,7 @@ def route(call: Call, catalog: Catalog, passthrough: Callable[[str], Model | Non
     if call.provider is None and not call.models and (model := catalog.find(call.model)) is not None:
         asked = call.chat.max_tokens
         if model.endpoints and (asked is None or all(e.max_completion_tokens is None for e in model.endpoints)):
-            return Route(model.endpoints)  # no wish, no filter: the common call
+            return Route(tuple(_preferred(model.endpoints, call)))  # no wish, no filter: the common call
     wish = call.provider or ProviderWish()
     losses = [Loss(f"provider.{name}", "not weighed by this version") for name in NOT_WEIGHED if getattr(wish, name)]
     by_price = _sort(wish, losses)
@@ -124,7 +124,7 @@ def _filters(wish: ProviderWish, call: Call) -> list[tuple[str, Callable[[Endpoi
     if asked is not None:
         filters.append(("max_tokens", lambda e: e.max_completion_tokens is None or asked <= e.max_completion_tokens))
     if wish.require_parameters:
-        sent = _sent(call) & CHECKED_PARAMETERS
+        sent = frozenset(name for name in CHECKED_PARAMETERS if _sent(call, name))
         filters.append(
             ("require_parameters", lambda e: e.supported_parameters is None or _supported(sent, e.supported_parameters))
         )
@@ -140,16 +140,15 @@ PREFERRED_PARAMETERS = ("tools", "response_format", "verbosity")
 """Where some endpoints of a model take one of these and others do not, only the former are used. Routing, section 4."""
 
 
-def _sent(call: Call) -> frozenset[str]:
-    """The parameters that the caller sent; null is as good as nothing."""
-    return frozenset(name for name, value in call.raw.items() if bytes(value) != b"null")
+def _sent(call: Call, name: str) -> bool:
+    """True if the caller sent that parameter; null is as good as nothing."""
+    return name in call.raw and bytes(call.raw[name]) != b"null"
 
 
-def _preferred(endpoints: list[Endpoint], call: Call) -> list[Endpoint]:
+def _preferred(endpoints: Sequence[Endpoint], call: Call) -> Sequence[Endpoint]:
     """The endpoints that take what matters most, if any does; whose parameters are unknown may take them."""
-    sent = _sent(call)
     for name in PREFERRED_PARAMETERS:
-        if name in sent:
+        if _sent(call, name):
             takers = [e for e in endpoints if e.supported_parameters is None or name in e.supported_parameters]
             endpoints = takers or endpoints
     return endpoints
@@ -183,7 +182,7 @@ def _affordable(endpoint: Endpoint, ceiling: MaxPrice) -> bool:
     return True
 
 
-def _order(endpoints: list[Endpoint], wish: ProviderWish, by_price: bool) -> list[Endpoint]:
+def _order(endpoints: Sequence[Endpoint], wish: ProviderWish, by_price: bool) -> Sequence[Endpoint]:
     if by_price:
         endpoints = sorted(endpoints, key=_blend)
     if not wish.order:

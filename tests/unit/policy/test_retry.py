@@ -77,9 +77,7 @@ def test_the_shortest_wait_of_all_is_told() -> None:
 
 
 def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
-    first = UpstreamOverloaded(
-        "internal host 10.0.0.7 is down", provider_status=500, provider_code="boom", raw="secret"
-    )
+    first = UpstreamOverloaded("host 10.0.0.7 is down", provider_status=500, provider_code="boom", raw="secret")
     second = UpstreamRefused("bad parameter", provider_status=422)
     found = verdict([first, second], NAMES[:2])
     assert found.metadata["previous_errors"] == [

@@ -51,11 +51,18 @@ ONE = Model(
         endpoint("gamma", supported_parameters=frozenset({"temperature", "max_completion_tokens", "reasoning"})),
     ),
 )
-TWO = Model(
-    "lab/two", "Two", (endpoint("acme", "lab/two", tag="acme/fast"), endpoint("acme", "lab/two", tag="acme/slow"))
+TWO = Model("lab/two", "Two", tuple(endpoint("acme", "lab/two", tag=tag) for tag in ("acme/fast", "acme/slow")))
+TOOLS = Model(
+    "lab/tools",
+    "Tools",
+    (
+        endpoint("acme", "lab/tools", supported_parameters=frozenset({"temperature"})),
+        endpoint("beta", "lab/tools", supported_parameters=frozenset({"tools", "temperature"})),
+        endpoint("gamma", "lab/tools"),
+    ),
 )
 CLOUD = Model("lab/cloud", "Cloud", (endpoint("bedrock", "lab/cloud"),))
-CATALOG = Catalog({m.slug: m for m in (ONE, TWO, CLOUD)}, PROVIDERS, {"one-latest": "lab/one"})
+CATALOG = Catalog({m.slug: m for m in (ONE, TWO, CLOUD, TOOLS)}, PROVIDERS, {"one-latest": "lab/one"})
 
 
 def call(model: str = "lab/one", *models: str, wish: dict[str, Any] | None = None, **body: Any) -> Call:
@@ -156,13 +163,31 @@ def test_an_endpoint_that_cannot_make_so_many_tokens_is_left_out() -> None:
         ({"reasoning_effort": "low"}, True),
         ({"top_p": 0.5}, False),
         ({"tools": []}, False),
-        ({"stream": True, "user": "u", "model": "m"}, True),
+        ({"stream": True, "user": "u", "top_p": None}, True),
     ],
 )
 def test_required_parameters_leave_out_who_is_known_not_to_take_them(body: dict[str, Any], gamma: bool) -> None:
     found = route(call(wish={"require_parameters": True}, **body), CATALOG)
     assert ("gamma" in tags(found)) is gamma
     assert tags(found)[:2] == ["acme", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"tools": [{}]}, ["beta", "gamma"]),
+        ({"tools": None}, ["acme", "beta", "gamma"]),
+        ({"temperature": 1}, ["acme", "beta", "gamma"]),
+        ({"response_format": {}}, ["gamma"]),
+        ({"tools": [{}], "verbosity": "low"}, ["gamma"]),
+    ],
+)
+def test_who_takes_tools_and_formats_is_used_where_others_do_not(body: dict[str, Any], expected: list[str]) -> None:
+    assert tags(route(call("lab/tools", **body), CATALOG)) == expected
+
+
+def test_where_nobody_takes_a_parameter_it_removes_nobody() -> None:
+    assert tags(route(call("lab/tools", wish={"only": ["acme"]}, tools=[{}]), CATALOG)) == ["acme"]
 
 
 @pytest.mark.parametrize(
