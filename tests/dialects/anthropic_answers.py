@@ -10,6 +10,7 @@ from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects.anthropic import UPSTREAM
 from routebook.wire.http import HttpHead
+from routebook.wire.text import expand
 
 STREAM = HttpHead(200, {"content-type": "text/event-stream; charset=utf-8"})
 JSON = HttpHead(200, {"content-type": "application/json"})
@@ -64,7 +65,7 @@ def pieces(head: HttpHead, parts: list[bytes]) -> list[Event]:
     out: list[Event] = []
     for part in parts:
         out += reader.feed(part)
-    return [*out, *reader.end()]
+    return expand([*out, *reader.end()])
 
 
 def comparable(events: list[Event]) -> list[Any]:

@@ -21,6 +21,7 @@ from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects.gemini import UPSTREAM
 from routebook.wire.http import HttpHead
+from routebook.wire.text import expand
 
 SSE = "text/event-stream"
 JSON = "application/json; charset=UTF-8"
@@ -38,6 +39,7 @@ def fed(pieces: list[bytes], answer: HttpHead) -> list[Any]:
     for piece in pieces:
         events += reader.feed(piece)
     events += reader.end()
+    events = expand(events)
     return [(type(e.fault), e.fault.message) if isinstance(e, Failed) else e for e in events]
 
 

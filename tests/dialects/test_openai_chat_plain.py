@@ -1,77 +1,171 @@
-"""The short way for frames of plain text says exactly what the full way says."""
+"""The fast lane of the chat reader says exactly what the full way says, however the bytes are cut."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routebook.core.events import Delta, Event, Failed
-from routebook.dialects.openai_chat import plain
-from tests.dialects.chat_cases import SSE, chunk, comparable, read_once, stream
+from routebook.core.events import Delta, Event, Failed, Plain
+from routebook.core.ids import Mint
+from routebook.dialects import plain
+from routebook.dialects.openai_chat import SURFACE, UPSTREAM
+from routebook.metering.meter import Meter
+from routebook.wire.http import HttpHead
+from routebook.wire.text import expand
+from tests.dialects.chat_cases import SSE, chunk, comparable, hello, stream
+from tests.dialects.test_openai_chat_writer import RECEIPT, STAMP
+
+WORDS = ["a", "b", "ü\n", 'say "x"', "\\", "日本\u2028", "😀", "z"]
 
 
-def both_ways(body: bytes) -> list[Event]:
-    """The events, after a look at what the full way alone makes of the same bytes."""
-    short = read_once(body, SSE)
+def fed(pieces: Sequence[bytes]) -> list[Event]:
+    reader = UPSTREAM.reader(HttpHead(200, {"content-type": SSE}), Mint(1, "gen-x"))
+    return [event for piece in pieces for event in reader.feed(piece)] + reader.end()
+
+
+def metered(events: list[Event]) -> dict[str, Any]:
+    meter = Meter()
+    for event in events:
+        meter.feed(event)
+    return {name: getattr(meter, name) for name in (*(n for n in Meter.__slots__ if n[0] != "_"), "usage", "reported")}
+
+
+def written(events: list[Event], streamed: bool) -> list[Any]:
+    """What a caller gets, as JSON."""
+    writer = SURFACE.writer(hello(stream=streamed))
+    writer.start(STAMP)
+    body = b"".join(writer.feed(event) for event in events if not isinstance(event, Failed)) + writer.end(RECEIPT)
+    if not streamed:
+        return [json.loads(body)]
+    return [json.loads(frame[6:]) for frame in body.split(b"\n\n") if frame and frame != b"data: [DONE]"]
+
+
+def both_ways(body: bytes, cuts: Sequence[int] = ()) -> list[Event]:
+    """The events of these bytes, cut at these places, after a look at what the full way alone makes of them."""
+    places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    quick = fed([body[a:b] for a, b in pairwise(places)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "TRIES_MAX", 0)
-        full = read_once(body, SSE)
-    assert comparable(short) == comparable(full)
-    return short
+        full = fed([body])
+    assert not any(isinstance(event, Plain) for event in full)
+    assert comparable(expand(quick)) == comparable(full)
+    assert metered(quick) == metered(full)
+    for streamed in (True, False):
+        assert written(quick, streamed) == written(full, streamed)
+    return quick
 
 
-def test_the_short_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[str] = []
-    learned: list[str] = []
-    read, learn = plain.PlainText.read, plain.PlainText.learn
+def ends_of(body: bytes, frames: int) -> Iterator[int]:
+    """Places where a read would end that holds this many events."""
+    at = 0
+    while at < len(body):
+        for _ in range(frames):
+            at = body.find(b"\n\n", at) + 2 if b"\n\n" in body[at:] else len(body)
+        yield at
 
-    def noted(self: plain.PlainText, data: bytes) -> str | None:
-        text = read(self, data)
-        if text is not None:
-            taken.append(text)
-        return text
 
-    def studied(self: plain.PlainText, data: bytes, text: str, index: int) -> None:
-        learn(self, data, text, index)
-        learned.append(text)
-        taken.clear()  # reading the frame back is the proof of learning, not the short way
+def answer(words: Sequence[str], **more: Any) -> bytes:
+    return stream(*(chunk({"content": word}, **more) for word in words), chunk({}, "stop"))
 
-    monkeypatch.setattr(plain.PlainText, "read", noted)
-    monkeypatch.setattr(plain.PlainText, "learn", studied)
-    words = ["a", "b", "ü\n", 'say "x"', "\\", "", "z"]
-    for padded in (False, True):
-        learned.clear()
-        frames = [chunk({"content": w}, **({"obfuscation": f"p{n}"} if padded else {})) for n, w in enumerate(words)]
-        events = read_once(stream(*frames, chunk({}, "stop")), SSE)
-        assert [event.text for event in events if isinstance(event, Delta)] == words
-        # The first frame also begins the answer, the second is learned from, all others go the short way.
-        assert (learned, taken) == (words[1:2], words[2:])
+
+def test_frames_of_one_read_become_one_event_with_their_bytes() -> None:
+    body = answer(WORDS)
+    events = both_ways(body, [*list(ends_of(body, 1))[:3], body.find(b'"finish_reason": "stop"')])
+    run = next(event for event in events if isinstance(event, Plain) and len(event.texts) > 1)
+    assert run.texts == [json.dumps(word)[1:-1].encode() for word in WORDS[3:]]
+    assert (run.size, run.chars) == (len("".join(WORDS[3:]).encode()), len("".join(WORDS[3:])))
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 50])
+@pytest.mark.parametrize("more", [{}, {"usage": None}, {"system_fingerprint": "f", "citations": ["x"]}])
+def test_any_number_of_frames_a_read_takes_the_lane(together: int, more: dict[str, Any]) -> None:
+    body = answer(WORDS * 6, **more)
+    events = both_ways(body, list(ends_of(body, together)))
+    assert sum(len(event.texts) for event in events if isinstance(event, Plain)) >= len(WORDS) * 6 - 2
+
+
+@pytest.mark.parametrize("framing", ["data:%s\n\n", "data: %s\r\n\r\n", "data:%s\r\n\r\n"])
+def test_every_common_framing_takes_the_lane(framing: str) -> None:
+    body = "".join(framing % json.dumps(chunk({"content": word})) for word in WORDS * 3)
+    body += framing % json.dumps(chunk({}, "stop")) + framing % "[DONE]"
+    events = both_ways(body.encode(), [300, 600, 900, 1200])
+    assert any(isinstance(event, Plain) and len(event.texts) > 1 for event in events)
+
+
+def test_padding_that_differs_from_frame_to_frame_takes_the_lane() -> None:
+    frames = [chunk({"content": word}, obfuscation="x" * (place % 7)) for place, word in enumerate(WORDS * 3)]
+    body = stream(*frames, chunk({}, "stop"))
+    events = both_ways(body, list(ends_of(body, 4)))
+    assert any(isinstance(event, Plain) and len(event.texts) == 4 for event in events)
+
+
+def test_a_frame_in_several_reads_is_held_back_and_takes_the_lane() -> None:
+    body = answer(WORDS * 4)
+    events = both_ways(body, range(0, len(body), 100))
+    assert sum(len(event.texts) for event in events if isinstance(event, Plain)) >= len(WORDS) * 4 - 2
+
+
+def test_a_frame_that_never_ends_is_given_to_the_decoder() -> None:
+    head, tail = stream(chunk({"content": "@"}), done=False).split(b"@")
+    long = head + b"y" * (plain.HELD_MAX * 2) + tail
+    body = stream(*(chunk({"content": "x"}) for _ in range(4)), done=False) + long + stream(chunk({}, "stop"))
+    both_ways(body, range(0, len(body), 1000))
+
+
+@pytest.mark.parametrize("cut", range(0, 140, 7))
+def test_an_answer_that_breaks_off_in_the_middle_of_a_learned_frame_is_lost(cut: int) -> None:
+    body = stream(*(chunk({"content": "word"}) for _ in range(5)), done=False)
+    events = both_ways(body[: len(body) - cut], [150, 300, 450])
+    assert isinstance(events[-1], Failed)
 
 
 @pytest.mark.parametrize(
     "middle",
     [
+        "",
         'x","role":"system',
         'x"},"finish_reason":"stop"}],"y":[{"a":{"b":"',
         "\\",
         'a\\"',
         "\\u12",
+        "\\ud83d",
+        "\\udc00",
         "\x01",
+        "\r",
+        "\n",
+        "\n\n",
+        "\udce4",
         '","content":"twice',
+        'x"},"finish_reason":null}]}\n\ndata: {"id":"x","choices":[{"index":0,"delta":{"content":"y',
+        'x"},"finish_reason":null}]}\n\nevent: error\ndata: {"id":"x","choices":[{"index":0,"delta":{"content":"y',
+        'x"},"finish_reason":null}]}\n\n: hello\n\ndata: {"id":"x","choices":[{"index":0,"delta":{"content":"y',
     ],
 )
-def test_a_frame_that_only_looks_like_the_learned_one_takes_the_full_way(middle: str) -> None:
+@pytest.mark.parametrize("together", [1, 2, 9])
+def test_a_frame_that_only_looks_like_the_learned_one_takes_the_full_way(middle: str, together: int) -> None:
     frame = 'data: {"id":"x","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
-    both_ways(stream(*(frame % text for text in ("a", "b", "c", middle, "d")), chunk({}, "stop")))
+    texts = ("a", "b", "c", middle, "d", "e")
+    body = "".join(frame % text for text in texts).encode("utf-8", "surrogateescape") + stream(chunk({}, "stop"))
+    both_ways(body, [len(frame) * at for at in range(1, 9, together)])
+
+
+def test_created_times_that_move_on_are_learned_anew_for_as_long_as_they_are_useful() -> None:
+    frames = [chunk({"content": "x"}, created=second) for second in range(20) for _ in range(4)]
+    body = stream(*frames, chunk({}, "stop"))
+    events = both_ways(body, list(ends_of(body, 1)))
+    assert sum(isinstance(event, Plain) for event in events) >= 20
 
 
 PIECES = st.one_of(
     st.text(max_size=20).map(lambda text: chunk({"content": text})),
-    st.text(max_size=20).map(lambda text: chunk({"content": text}, obfuscation="Ab1")),
+    st.sampled_from(WORDS).map(lambda text: chunk({"content": text})),
+    st.sampled_from(WORDS).map(lambda text: chunk({"content": text}, obfuscation="Ab1")),
     st.text(max_size=9).map(lambda text: chunk({"reasoning": text})),
     st.text(max_size=9).map(lambda text: chunk({"content": text, "role": "assistant"})),
     st.text(max_size=9).map(lambda text: chunk({"content": text}, created=2)),
@@ -86,8 +180,22 @@ PIECES = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(PIECES, max_size=14), st.booleans())
-def test_any_stream_reads_the_same_both_ways(pieces: list[dict[str, Any]], compact: bool) -> None:
-    frames = [f"data: {json.dumps(piece, separators=(',', ':') if compact else None)}\n\n" for piece in pieces]
-    events = both_ways(stream(*frames, chunk({}, "stop")))
+@given(
+    st.lists(st.tuples(PIECES, st.integers(1, 4)), max_size=12),
+    st.booleans(),
+    st.sampled_from(["\n\n", "\r\n\r\n"]),
+    st.lists(st.integers(0, 10**5), max_size=12),
+    st.booleans(),
+)
+def test_any_stream_reads_the_same_both_ways_however_it_is_cut(
+    pieces: list[tuple[dict[str, Any], int]], compact: bool, end: str, cuts: list[int], between: bool
+) -> None:
+    separators = (",", ":") if compact else None
+    chunks = [piece for piece, times in pieces for _ in range(times)]
+    frames = [f"data: {json.dumps(piece, separators=separators, ensure_ascii=compact)}{end}" for piece in chunks]
+    body = stream(*frames, chunk({}, "stop"))
+    events = both_ways(body, list(ends_of(body, cuts[0] % 5 + 1)) if between and cuts else cuts)
     assert not any(isinstance(event, Failed) for event in events[:-1])
+    assert "".join(event.text or "" for event in expand(events) if isinstance(event, Delta)) == "".join(
+        piece["choices"][0]["delta"].get("content", "") for piece in chunks
+    )

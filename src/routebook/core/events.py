@@ -1,12 +1,13 @@
 """What a provider's answer is made of, in any dialect: the canonical events.
 
 A reader turns bytes into these, a meter counts them, a writer turns them into the caller's dialect. Order in a good
-answer: Start, Delta*, Finish (one a choice), Usage (any number, the last counts), and nothing after that.
+answer: Start, (Delta | Plain)*, Finish (one a choice), Usage (any number, the last counts), and nothing after that.
 `Failed` may come at any place and ends the answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -77,6 +78,23 @@ class Delta(msgspec.Struct, frozen=True):
         )
 
 
+class Plain(msgspec.Struct, frozen=True):
+    """A run of pieces of text of one choice that say nothing else, in the JSON escapes that the provider wrote.
+
+    Each piece is the inside of a valid JSON string and not empty, so a writer of JSON may put it between quotes as it
+    is; `wire.text` decodes it for everyone else. Says the same as one Delta of text a piece, and is content.
+    """
+
+    index: int
+    texts: list[bytes]
+    size: int
+    """UTF-8 bytes of all the text, unescaped"""
+    chars: int
+    """characters of all the text"""
+    report: Callable[[], Counted] | None = None
+    """gives the usage that came with the last piece, where it is worth working out"""
+
+
 class Finish(msgspec.Struct, frozen=True):
     """One choice ended."""
 
@@ -102,4 +120,4 @@ class Failed(msgspec.Struct, frozen=True):
     fault: Fault
 
 
-Event = Start | Delta | Finish | Counted | Failed
+Event = Start | Delta | Plain | Finish | Counted | Failed

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from routebook.config.settings import Timeouts
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import ClientGone, Fault, Internal, UpstreamFault, UpstreamGarbage, UpstreamTimeout
-from routebook.core.events import Delta, Event, Failed, Finish
+from routebook.core.events import Delta, Event, Failed, Finish, Plain
 from routebook.core.generation import AttemptRow
 from routebook.core.ids import Mint
 from routebook.core.money import Charge
@@ -195,7 +195,9 @@ class Attempt:
                 self._emit(event, self._heard_ns)
                 continue
             self._held.append(event)
-            if self.first_ns is None and (isinstance(event, Finish) or (isinstance(event, Delta) and event.content)):
+            if self.first_ns is None and (
+                isinstance(event, (Plain, Finish)) or (isinstance(event, Delta) and event.content)
+            ):
                 self.first_ns = self._heard_ns
                 if not self.first.done():
                     self.first.set_result(None)

@@ -11,7 +11,7 @@ import asyncio
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import ClientGone, Fault, Unavailable
-from routebook.core.events import Delta, Event
+from routebook.core.events import Delta, Event, Plain
 from routebook.core.generation import AttemptRow, Intent, Progress
 from routebook.core.ids import RANDOM_GENERATION, RANDOM_REQUEST, generation_id, request_id
 from routebook.core.people import Key
@@ -22,6 +22,7 @@ from routebook.corridor.ports import App
 from routebook.dialects.base import Stamp
 from routebook.observe.clock import NS
 from routebook.policy.attribution import attribution
+from routebook.wire.text import texts
 
 WRITE_STALL_NS = 60 * NS
 """A caller who reads nothing for this long has gone."""
@@ -90,8 +91,11 @@ class Entry:
 
     def send(self, event: Event, now_ns: int) -> None:
         """One event of the committed answer goes to the caller, unless they have gone."""
-        if self.text is not None and isinstance(event, Delta):
-            self.text += [part for part in (event.reasoning, event.text) if part]
+        if self.text is not None:
+            if isinstance(event, Plain):
+                self.text += texts(event)
+            elif isinstance(event, Delta):
+                self.text += [part for part in (event.reasoning, event.text) if part]
         if not self.cancelled:
             self.answer.event(event, now_ns)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start
 from routebook.core.usage import Usage
 
 COUNT_MAX = 10**9
@@ -16,25 +18,27 @@ class Meter:
 
     __slots__ = (
         "_ended",
+        "_late",
         "_open",
+        "_reported",
+        "_usage",
         "delivered_bytes",
         "finish_reason",
         "finished",
         "frames",
         "media",
         "native_finish_reason",
-        "reported",
         "service_tier",
         "upstream_id",
         "upstream_model",
         "upstream_provider",
-        "usage",
     )
 
     def __init__(self) -> None:
-        self.usage = Usage()
-        self.reported = False
-        """the provider gave a usage report with a completion count"""
+        self._usage = Usage()
+        self._reported = False
+        self._late: Callable[[], Counted] | None = None
+        """the report that came with the last run of text, not worked out yet: most of them are never looked at"""
         self.upstream_id: str | None = None
         self.upstream_model: str | None = None
         self.upstream_provider: str | None = None
@@ -52,12 +56,34 @@ class Meter:
         self.media = 0
         """images in the answer, plus one if it has audio"""
 
+    @property
+    def usage(self) -> Usage:
+        """the last report"""
+        if self._late is not None:
+            self._work_out()
+        return self._usage
+
+    @property
+    def reported(self) -> bool:
+        """the provider gave a usage report with a completion count"""
+        if self._late is not None:
+            self._work_out()
+        return self._reported
+
     def feed(self, event: Event) -> None:
-        if isinstance(event, Delta):
+        if isinstance(event, Plain):
+            if event.index not in self._open:
+                self._begin(event.index)
+            self.frames += len(event.texts)
+            self.delivered_bytes += event.size
+            if event.report is not None:
+                self._late = event.report
+        elif isinstance(event, Delta):
             self._delta(event)
         elif isinstance(event, Counted):
-            self.usage = believable(event.usage)
-            self.reported = self.reported or self.usage.completion is not None
+            if self._late is not None:
+                self._work_out()
+            self._count(event)
         elif isinstance(event, Finish):
             self._finish(event)
         elif isinstance(event, Start):
@@ -68,10 +94,24 @@ class Meter:
         elif isinstance(event, Failed):
             self.finish_reason = "error"
 
-    def _delta(self, delta: Delta) -> None:
-        if delta.index not in self._open and delta.index not in self._ended:
-            self._open.add(delta.index)
+    def _work_out(self) -> None:
+        late, self._late = self._late, None
+        if late is not None:
+            self._count(late())
+
+    def _count(self, event: Counted) -> None:
+        self._usage = believable(event.usage)
+        self._reported = self._reported or self._usage.completion is not None
+
+    def _begin(self, index: int) -> None:
+        """A choice is heard of; after its end it stays ended, whatever else comes of it."""
+        if index not in self._ended:
+            self._open.add(index)
             self.finished = False
+
+    def _delta(self, delta: Delta) -> None:
+        if delta.index not in self._open:
+            self._begin(delta.index)
         if not delta.content:
             return
         self.frames += 1

@@ -83,3 +83,8 @@ def _decode_error(error: Exception) -> msgspec.DecodeError:
 
 
 _exact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+
+decode_text = msgspec.json.Decoder(str).decode
+"""One JSON string with its quotes, as text. For the hottest path, so it raises what the decoder raises: BAD_TEXT."""
+
+BAD_TEXT = (msgspec.DecodeError, UnicodeDecodeError)

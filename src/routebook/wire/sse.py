@@ -41,6 +41,11 @@ class SseDecoder:
         self._begun = False
         self._skip_lf = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte begins a new event: whoever can read events from bytes themselves may do so now."""
+        return self._begun and not (self._buffer or self._pieces or self._data or self._event or self._skip_lf)
+
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Events completed by `chunk`. Raises TooLong."""
         if self._begun and b"\n" not in chunk and b"\r" not in chunk and not self._skip_lf:

@@ -18,15 +18,19 @@ from routebook.core.errors import UpstreamFault, UpstreamLost
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
-from routebook.dialects import faults
+from routebook.dialects import faults, plain
 from routebook.dialects.openai_chat.message import Calls, content_of
-from routebook.dialects.openai_chat.plain import PlainText
 from routebook.dialects.openai_chat.usage import counts
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead
 
 UNARY_BYTES_MAX = 64 * 2**20
 """A body beyond this is no chat answer."""
+
+_BEGINS = re.compile(rb'"content"\s*:\s*"')
+_PREFIXES = (b"data: ", b"data:")
+_PADDING = re.compile(rb'"obfuscation"\s*:\s*"(?=[^"]*"}\Z)')
+_PADDED = re.compile(rb'[^"\\\x00-\x1f]*"}')
 
 _MARKS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _ANSWER = frozenset(
@@ -76,15 +80,15 @@ class ChatReader:
         "_calls",
         "_closed",
         "_finished",
+        "_frames",
         "_head",
+        "_lane",
         "_mint",
         "_mode",
         "_pieces",
-        "_plain",
         "_seen",
         "_shown",
         "_size",
-        "_sse",
         "_start",
         "_usage",
     )  # fmt: skip
@@ -95,7 +99,6 @@ class ChatReader:
         self._mode = ""
         self._pieces: list[bytes] = []
         self._size = 0
-        self._sse = sse.SseDecoder()
         self._closed = False
         self._start: Start | None = None
         self._usage: Usage | None = None
@@ -103,10 +106,13 @@ class ChatReader:
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._shown: dict[str, Any] = {}
-        self._plain = PlainText()
+        self._lane = plain.Lane(_BEGINS, _PREFIXES, _loose)
+        self._frames = plain.Frames(self._lane)
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that these bytes complete. Never raises."""
+        if self._frames.clear and (run := self._lane.one(data)) is not None:
+            return [run]
         if self._closed:
             return []
         if not self._mode:
@@ -121,7 +127,11 @@ class ChatReader:
             return []
         if self._mode == "stream":
             out: list[Event] = []
-            for event in self._sse.end():
+            try:
+                events = self._frames.end()
+            except sse.TooLong:
+                return self._fail(faults.garbage(f"one event is larger than {sse.EVENT_BYTES_MAX} bytes"))
+            for event in events:
                 out += self._event(event)
             return out + self._close()
         body = b"".join(self._pieces)
@@ -163,10 +173,10 @@ class ChatReader:
 
     def _stream(self, data: bytes) -> list[Event]:
         try:
-            events = self._sse.feed(data)
+            run, events = self._frames.feed(data)
         except sse.TooLong:
             return self._fail(faults.garbage(f"one event is larger than {sse.EVENT_BYTES_MAX} bytes"))
-        out: list[Event] = []
+        out: list[Event] = [] if run is None else [run]
         for event in events:
             out += self._event(event)
         return out
@@ -175,8 +185,8 @@ class ChatReader:
         data = event.data.strip()
         if self._closed or not data:
             return []
-        if not event.event and (text := self._plain.read(data)) is not None:
-            return [Delta(index=self._plain.index, text=text)]
+        if not event.event and (run := self._lane.read(data)) is not None:
+            return [run]
         if data == b"[DONE]":
             return self._close()
         try:
@@ -192,9 +202,9 @@ class ChatReader:
         out = self._answer(value, "delta")
         one = out[0] if len(out) == 1 else None
         if isinstance(one, Delta) and one.text and one == Delta(index=one.index, text=one.text):
-            self._plain.learn(data, one.text, one.index)
+            self._lane.learn(data, one.text, one.index)
         elif not all(isinstance(event, Delta) and event.extra is None for event in out):
-            self._plain.forget()
+            self._lane.forget()
         return out
 
     def _whole(self, body: bytes) -> list[Event]:
@@ -217,11 +227,13 @@ class ChatReader:
             return []
         if self._finished and self._finished == self._seen:
             self._closed = True
+            self._frames.drop()
             return []
         return self._fail(UpstreamLost("The provider's answer stopped before its finish; try again."))
 
     def _fail(self, fault: UpstreamFault) -> list[Event]:
         self._closed = True
+        self._frames.drop()
         self._pieces = []
         return [Failed(fault)]
 
@@ -337,6 +349,12 @@ class ChatReader:
         if usage is not None and usage != self._usage:
             self._usage = usage
             out.append(Counted(usage))
+
+
+def _loose(tail: bytes) -> plain.Tail:
+    """Padding against traffic analysis differs from frame to frame and means nothing."""
+    padding = _PADDING.search(tail)
+    return plain.Tail(tail) if padding is None else plain.Tail(tail[: padding.end()], _PADDED)
 
 
 def _is_error(value: dict[str, Any]) -> bool:

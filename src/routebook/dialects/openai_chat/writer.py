@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from routebook.core.errors import Fault, Internal, UpstreamFault
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta
 from routebook.core.usage import Usage
 from routebook.dialects.base import Receipt, Stamp
 from routebook.dialects.openai_chat.fold import Choice
 from routebook.wire import codec, sse
+from routebook.wire.text import texts
 
 KEEPALIVE = b": ROUTEBOOK PROCESSING\n\n"
 
@@ -40,6 +41,7 @@ class StreamWriter:
         self._head = b""
         self._tail = b"}\n\n"
         self._roles: set[int] = set()
+        self._frames: dict[int, tuple[bytes, bytes, bytes]] = {}
 
     def start(self, stamp: Stamp) -> None:
         """Every chunk begins with what the stamp says."""
@@ -57,6 +59,11 @@ class StreamWriter:
     def feed(self, event: Event) -> bytes:
         """One chunk for a piece of a choice or its finish, nothing for the rest."""
         match event:
+            case Plain():
+                frame = self._frames.get(event.index)
+                if frame is None:
+                    return self._first_plain(event)
+                return frame[0] + frame[1].join(event.texts) + frame[2]
             case Delta():
                 return self._delta(event)
             case Finish():
@@ -70,9 +77,19 @@ class StreamWriter:
                 if event.service_tier is not None:
                     more["service_tier"] = event.service_tier
                 self._tail = (b"," + codec.encode(more)[1:] if more else b"}") + b"\n\n"
+                self._frames.clear()
                 return b""
             case Counted() | Failed():
                 return b""
+
+    def _first_plain(self, event: Plain) -> bytes:
+        """A run of text where nothing is known yet of how its choice is framed."""
+        if event.index not in self._roles:
+            return b"".join(self._delta(Delta(index=event.index, text=piece)) for piece in texts(event))
+        begin = self._head + b',"choices":[{"index":%d,"delta":{"content":"' % event.index
+        end = b'"},"finish_reason":null,"native_finish_reason":null}]' + self._tail
+        self._frames[event.index] = (begin, end + begin, end)
+        return begin + (end + begin).join(event.texts) + end
 
     def _delta(self, event: Delta) -> bytes:
         if event.text and event.index in self._roles and _text_only(event):
@@ -142,6 +159,9 @@ class UnaryWriter:
     def feed(self, event: Event) -> bytes:
         """Folds; a unary answer gives nothing before its end."""
         match event:
+            case Plain():
+                for piece in texts(event):
+                    self._choice(event.index).add(Delta(text=piece), self._more)
             case Delta():
                 self._choice(event.index).add(event, self._more)
             case Finish():

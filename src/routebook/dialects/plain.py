@@ -1,0 +1,281 @@
+"""The fast lane of every reader: frames of plain text, learned once, then read as bytes.
+
+A frame is learned only where the full way found nothing in it but one piece of text, so equal bytes around the text
+mean equal events: nothing new begins, nothing is counted, nothing ends. From then on a read that is a run of such
+frames becomes one `Plain`: one split, one comparison and one decode that checks all its pieces, whatever their number.
+The pieces stay as the provider wrote them, escapes included. Whatever does not fit takes the full way.
+
+Some frames differ in more than their text: padding against traffic analysis, or counts that grow. A dialect says what
+may differ behind the text by a `Loose`; such frames are read one by one, which is still much cheaper than decoding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from routebook.core.events import Plain
+from routebook.wire import sse, text
+
+TRIES_MAX = 8
+"""A provider whose frames never repeat is not studied any longer than this."""
+
+HELD_MAX = 16 * 1024
+"""Bytes of an incomplete frame that are kept here in the hope that it is one of those that were learned."""
+
+_REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+class Tail(NamedTuple):
+    """What follows the text in a frame: constant bytes, then whatever `loose` matches to the end, if it is given."""
+
+    fixed: bytes
+    loose: re.Pattern[bytes] | None = None
+
+
+Loose = Callable[[bytes], Tail]
+"""How a dialect divides the bytes behind the text of one frame."""
+
+
+class Lane:
+    """Learns one kind of frame at a time.
+
+    `begins` finds the start of the text in a payload; `prefixes` are what may stand before the payload of an event on
+    the wire (`data: `); `loose` divides what stands behind the text.
+    """
+
+    __slots__ = (
+        "_at",
+        "_begins",
+        "_blank",
+        "_cut",
+        "_first",
+        "_gap",
+        "_head",
+        "_last",
+        "_loose",
+        "_prefixes",
+        "_skip",
+        "_step",
+        "_tail",
+        "_tries",
+        "_two",
+        "_wires",
+        "index",
+        "known",
+        "varied",
+    )
+
+    def __init__(self, begins: re.Pattern[bytes], prefixes: tuple[bytes, ...], loose: Loose = Tail) -> None:
+        self._begins = begins
+        self._prefixes = prefixes
+        self._loose = loose
+        self._head = b""
+        self._tail = Tail(b"")
+        self._tries = 0
+        self._wires = 0
+        self._first = b""
+        self._last = self._gap = self._blank = b""
+        self._at = self._step = self._skip = self._cut = self._two = 0
+        self.index = 0
+        self.known = False
+        """a frame is learned"""
+        self.varied = b""
+        """what stood behind the fixed bytes of the last frame that was read"""
+
+    # --- learning ---------------------------------------------------------------------------------------------
+
+    def learn(self, data: bytes, said: str, index: int) -> None:
+        """`data` is the payload of an event in which the full way found this text for this choice and nothing else."""
+        if self._tries >= TRIES_MAX:
+            return
+        self._tries += 1
+        self.forget()
+        begin = self._begins.search(data)
+        if begin is None or self._begins.search(data, begin.end()):
+            return
+        rest = _REST.match(data, begin.end())
+        if rest is None:
+            return
+        self._tail = self._loose(data[rest.end() - 1 :])
+        self._head = data[: begin.end()]
+        self.index = index
+        found = self._piece(data, 0, len(data))
+        if found and text.decoded(found) == said:
+            self.known = True
+        else:
+            self.forget()
+
+    def forget(self) -> None:
+        """What the answer says as a whole has changed, so the learned frame would say something new now."""
+        self.known = False
+        self._first = b""
+        self._two = 0
+
+    def _learn_wire(self, data: bytes) -> bool:
+        """How the learned frame is framed, from a read that begins with one."""
+        if self._wires >= TRIES_MAX * len(self._prefixes):
+            return False
+        for prefix in self._prefixes:
+            for end in (b"\n\n", b"\r\n\r\n"):
+                self._wires += 1
+                first = (prefix if end == b"\n\n" else prefix.replace(b"\n", b"\r\n")) + self._head
+                stop = data.find(end) if data.startswith(first) else -1
+                if stop < 0 or self._piece(data, len(first) - len(self._head), stop) is None:
+                    continue
+                self._first = first
+                self._last = self._tail.fixed + end
+                self._gap = self._last + first
+                self._blank = end[len(end) // 2 - 1 :]
+                self._at = first.count(b"\n")
+                self._step = self._at + 2
+                self._skip = len(first) - first.rfind(b"\n") - 1
+                self._cut = -len(self._tail.fixed) - len(end) // 2 + 1
+                if self._tail.loose is None:
+                    self._two = len(self._gap) * 2
+                self._wires = 0
+                return True
+        return False
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    def read(self, data: bytes) -> Plain | None:
+        """The payload of one event; None if it is not what was learned."""
+        if not self.known:
+            return None
+        piece = self._piece(data, 0, len(data))
+        if not piece:
+            return None
+        self._tries = 0
+        return text.plain(self.index, [piece])
+
+    def one(self, data: bytes) -> Plain | None:
+        """The commonest read of all: one learned frame and nothing else. None for everything that is not that."""
+        if len(data) < self._two and data.startswith(self._first) and data.endswith(self._last):
+            piece = data[len(self._first) : -len(self._last)]
+            if piece:
+                self._tries = 0
+                return text.plain(self.index, [piece])
+        return None
+
+    def take(self, data: bytes) -> tuple[Plain | None, bytes]:
+        """(the run of learned frames that the bytes begin with, the bytes behind it); `data` begins with an event."""
+        if not self.known or not (self._first or self._learn_wire(data)):
+            return None, data
+        pieces: list[bytes] | None = None
+        if self._tail.loose is None and data.endswith(self._last):
+            skip, cut = self._skip, self._cut
+            pieces = [line[skip:cut] for line in data.split(b"\n")[self._at : -1 : self._step]]
+            if self._first + self._gap.join(pieces) + self._last != data:
+                pieces = None
+        rest = b""
+        if pieces is None:
+            pieces, end = self._run(data)
+            rest = data[end:]
+        run = text.plain(self.index, pieces) if pieces and all(pieces) else None
+        if run is None:
+            return None, data
+        self._tries = 0
+        return run, rest
+
+    def waits(self, rest: bytes) -> bool:
+        """Whether these bytes, which end in the middle of an event, may become a learned frame."""
+        first = self._first
+        return (
+            self.known
+            and bool(first)
+            and len(rest) < HELD_MAX
+            and (rest.startswith(first) or first.startswith(rest))
+            and self._blank not in rest
+        )
+
+    def cut(self, data: bytes) -> int:
+        """Where the last event ends, for a read that ends in the middle of one: what follows may be read by the lane
+        once its end is there. The length of the read where nothing is to be kept."""
+        if not self.known or data.endswith(b"\n"):
+            return len(data)
+        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
+        return end if end > 2 and len(data) - end < HELD_MAX else len(data)
+
+    def _run(self, data: bytes) -> tuple[list[bytes], int]:
+        """Pieces of the learned frames at the beginning of the bytes, and where they end."""
+        pieces: list[bytes] = []
+        prefix, blank = len(self._first) - len(self._head), self._blank
+        ending = len(self._last) - len(self._tail.fixed)
+        at = 0
+        while data.startswith(self._first, at):
+            stop = data.find(blank, at + len(self._first))
+            if stop < 0:
+                break
+            stop += len(blank)
+            piece = self._piece(data, at + prefix, stop - ending)
+            if piece is None:
+                break
+            pieces.append(piece)
+            at = stop
+        return pieces, at
+
+    def _piece(self, data: bytes, begin: int, stop: int) -> bytes | None:
+        """The text in the payload that lies between the two places, None if it is not what was learned."""
+        fixed, loose = self._tail
+        at = begin + len(self._head)
+        if not data.startswith(self._head, begin):
+            return None
+        if loose is None:
+            end = stop - len(fixed)
+            return data[at:end] if end >= at and data.endswith(fixed, at, stop) else None
+        end = data.rfind(fixed, at, stop)
+        if end < 0 or loose.fullmatch(data, end + len(fixed), stop) is None:
+            return None
+        self.varied = data[end + len(fixed) : stop]
+        return data[at:end]
+
+
+class Frames:
+    """A stream's bytes as events, with the lane first: runs of learned frames never see the decoder."""
+
+    __slots__ = ("_decoder", "_lane", "_rest", "clear")
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._decoder = sse.SseDecoder()
+        self._rest = b""
+        """the beginning of an event, kept back because the lane may be able to read all of it"""
+        self.clear = False
+        """the next byte begins an event and nothing is kept back, so `Lane.one` may be asked first"""
+
+    def feed(self, data: bytes) -> tuple[Plain | None, list[sse.SseEvent]]:
+        """A run that comes first, and the events after it. Raises TooLong."""
+        run: Plain | None = None
+        if self._rest or self.clear:
+            data, self._rest = self._rest + data, b""
+            run, data = self._lane.take(data)
+            self.clear = not data
+            if not data:
+                return run, []
+            if self._lane.waits(data):
+                self._rest = data
+                return run, []
+        cut = self._lane.cut(data)
+        if cut == len(data):
+            events = self._decoder.feed(data)
+            self.clear = self._decoder.idle
+            return run, events
+        events = self._decoder.feed(data[:cut])
+        self.clear = False
+        if self._decoder.idle:
+            self._rest = data[cut:]
+        else:
+            events += self._decoder.feed(data[cut:])
+        return run, events
+
+    def end(self) -> list[sse.SseEvent]:
+        """The events that EOF completes. Raises TooLong."""
+        rest, self._rest, self.clear = self._rest, b"", False
+        return [*self._decoder.feed(rest), *self._decoder.end()]
+
+    def drop(self) -> None:
+        """What follows is not looked at any more."""
+        self._rest, self.clear = b"", False
+        self._decoder = sse.SseDecoder()
