@@ -49,6 +49,7 @@ SHEET = PriceSheet(
 )
 """The prices of the worked examples: generation record, section 14."""
 
+SEEING = PriceSheet(Prices(prompt=Decimal(0), completion=Decimal(0), image=Decimal("0.001")))
 LONG = PriceSheet(
     SHEET.base,
     overrides=(Override(Prices(prompt=Decimal("0.000006"), completion=Decimal("0.00003")), min_prompt_tokens=200_000),),
@@ -99,6 +100,7 @@ MODELS = (
     model("lab/cached", offer("lab/cached", "claude", max_completion_tokens=1024)),
     model("lab/unpriced", offer("lab/unpriced", "acme", None)),
     model("lab/long", offer("lab/long", "acme", LONG)),
+    model("lab/seeing", offer("lab/seeing", "acme", SEEING)),
     model("lab/strict", offer("lab/strict", "strict")),
     model("lab/mixed", offer("lab/mixed", "acme"), offer("lab/mixed", "strict")),
     model("lab/plain", offer("lab/plain", "acme", supported_parameters=frozenset({"temperature"}))),

@@ -187,3 +187,18 @@ async def test_a_call_belongs_to_the_day_it_was_accepted_on(stage: Stage) -> Non
         body(),
         ENDED,
     )
+
+
+async def test_a_price_for_an_image_is_paid_for_pictures_and_not_for_files(stage: Stage) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    paper = {"type": "file", "file": {"file_data": "https://example.com/a.pdf"}}
+    await stage.play(
+        ask("lab/seeing", stream=False, messages=[{"role": "user", "content": [picture, paper, picture]}]),
+        row("intent", num_media_prompt=3),
+        asked("acme"),
+        Says(SENT, JSON, answer("Hi", 10, 2), END),
+        row("done", num_media_prompt=3, total_cost="0.002"),
+        begun(200),
+        body(),
+        ENDED,
+    )

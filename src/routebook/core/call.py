@@ -215,6 +215,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[tuple[str, str], ...] = ()
     """(parameter, why) that the gateway itself does not act on: recorded, never dropped in silence"""
 
+    @property
+    def images(self) -> int:
+        """Pictures over all messages: what a price for each input image counts."""
+        if not self.media_prompt:
+            return 0
+        lists = [message.content for message in self.chat.messages if isinstance(message.content, list)]
+        return sum(part.type == "image_url" for parts in lists for part in parts)
+
 
 class Loss(msgspec.Struct, frozen=True):
     """One thing the target could not express."""

@@ -225,7 +225,7 @@ def _charge(entry: Entry, attempt: Attempt | None, usage: Usage, finish: str | N
         usage,
         attempt.endpoint.pricing,
         entry.app.accounting,
-        images=entry.call.media_prompt,
+        images=entry.call.images,
         hhmm=at.hour * 100 + at.minute,
         insured=is_insured(usage, finish, delivered=attempt.meter.frames > 0, cancelled=entry.cancelled),
     )
