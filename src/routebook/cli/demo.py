@@ -275,7 +275,7 @@ def _wait(model: EmbeddedModel, console: Console) -> None:
 def _next_steps(console: Console, gateway: Gateway, url: str, key: str) -> None:
     base, home = f"{url}/api/v1", gateway.loaded.home
     others = [provider.name for provider in gateway.stock.catalog.providers.values() if provider.slug != PROVIDER]
-    rows = [("API", base), ("key", key), ("model", MODEL), ("state", f"{url}/readyz and {url}/metrics")]
+    rows = [("API", base), ("key", key), ("model", MODEL), ("health", f"{url}/readyz and {url}/metrics")]
     if others:
         models = len(gateway.stock.catalog.models) - 1
         rows.append(("also", f"{models} models of {', '.join(others)}, whose keys are in the environment"))

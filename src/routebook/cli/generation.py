@@ -6,7 +6,6 @@ through the typed client, which works against any server of this API.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -119,6 +118,7 @@ def with_records(
 
     The store is None where there is no database yet. Ends the program with a sentence if something cannot be opened.
     """
+    import asyncio
     from sqlite3 import Error
 
     from routebook.core.errors import Fault

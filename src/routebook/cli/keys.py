@@ -6,7 +6,6 @@ writes to stdout is the new key; everything else goes to stderr.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -212,6 +211,8 @@ def _print_table(rows: list[tuple[Key, Usages]]) -> None:
 
 def _with_store(config: Path | None, work: Callable[[Store], Awaitable[R]]) -> R:
     """Open the configured store, do the work, close it. Ends the program with a sentence if that cannot be done."""
+    import asyncio
+
     from routebook.config.problems import ConfigError
     from routebook.core.errors import Fault
     from routebook.load.settings import load_settings

@@ -28,6 +28,14 @@ app = cyclopts.App(
     help_format="rich",
     result_action="return_value",
 )
+for _group, _example in (
+    (keys.app, "keys create --name laptop --limit 5"),
+    (generation.app, "generation list --since 1h"),
+    (ledger.app, "ledger verify"),
+    (config.app, "config check routebook.toml"),
+    (db.app, "db upgrade"),
+):
+    _group.help = f"{_group.help}\n\nExample: `routebook {_example}`"
 app.command(serve)
 app.command(demo)
 app.command(keys.app)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routebook.load.catalog import Stock
     from routebook.load.settings import Loaded
 
-app = cyclopts.App(name="models", help="Show the models that would be served, with providers and prices.")
+app = cyclopts.App(name="models")
 
 Config = Annotated[Path | None, cyclopts.Parameter(help="Configuration file; else ROUTEBOOK_CONFIG.")]
 

@@ -102,6 +102,8 @@ class TokenCounter:
             str(self._cache),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C goes to all of a terminal's group; this one ends when its work is done and its stdin closes.
+            start_new_session=True,
         )
         assert child.stdin is not None
         assert child.stdout is not None
