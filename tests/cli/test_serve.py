@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 import sqlite3
@@ -12,7 +14,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from routebook.cli import running
+from routebook.cli.main import short_errors
 from routebook.client import ChatStream, Routebook, RoutebookError
+from routebook.daybook.book import FileDaybook
 from tests.cli.child import PATIENCE, Child, routebook
 from tests.cli.slow_provider import SlowProvider
 
@@ -202,3 +207,25 @@ def shipped(home: Path) -> list[str]:
         found = [row[0] for row in db.execute("SELECT id FROM generations")]
     db.close()
     return found
+
+
+def test_a_daybook_that_stays_held_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "BOOK_WAIT_SECONDS", 0.2)
+
+    async def wait() -> None:
+        book = FileDaybook(tmp_path)
+        try:
+            await running.book_is_free(tmp_path, running.Stopping())
+        finally:
+            await book.aclose()
+
+    with pytest.raises(SystemExit) as end, short_errors():
+        asyncio.run(wait())
+    assert end.value.code == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("Waiting up to 0.2 s for process ")
+    assert told[1].startswith(f"routebook: the data folder {tmp_path} is in use by process {os.getpid()} on ")
+    assert "its own ROUTEBOOK_HOME" in told[1]
+    assert len(told) == 2

@@ -88,7 +88,7 @@ def _section(title: str, body: RenderableType | None, width: int) -> list[Render
 
 
 def _call(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType:
-    grid = _grid(2)
+    grid = _grid(2, firm=1)
     for name in _CALL:
         if record.get(name) not in (None, ""):
             grid.add_row(_label(name), _plain(_shown(record[name])))
@@ -168,7 +168,7 @@ def _tokens(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType
 def _cost(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType:
     from rich.text import Text
 
-    grid = _grid(5, numbers=(1, 2, 3))
+    grid = _grid(5, numbers=(1, 2, 3), firm=4)
     lines = own.get("lines")
     for line in lines or ():
         rate = "" if line.get("rate") is None else f"x {_money(line['rate'])}"
@@ -249,12 +249,13 @@ def _unset(record: Mapping[str, Any]) -> RenderableType | None:
     return Text(", ".join(names), style="dim") if names else None
 
 
-def _grid(columns: int, numbers: tuple[int, ...] = ()) -> Table:
+def _grid(columns: int, numbers: tuple[int, ...] = (), firm: int = 0) -> Table:
+    """The first `firm` columns keep their width where it gets narrow; the others wrap."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     for column in range(columns):
-        grid.add_column(justify="right" if column in numbers else "left", overflow="fold")
+        grid.add_column(justify="right" if column in numbers else "left", overflow="fold", no_wrap=column < firm)
     return grid
 
 

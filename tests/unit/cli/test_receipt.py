@@ -12,7 +12,7 @@ from rich.console import Console
 from routebook.cli.receipt import print_receipt, timing_bar
 from routebook.core.call import Loss
 from routebook.core.generation import Folded, State
-from routebook.core.money import Charge
+from routebook.core.money import Charge, Line
 from routebook.metering.record import record
 from tests.unit.daybook.samples import attempt, intent, outcome
 
@@ -101,3 +101,15 @@ def test_a_part_that_took_any_time_is_seen() -> None:
 def test_a_call_that_never_got_anywhere_has_no_bar() -> None:
     assert bar({}) == ""
     assert bar({"ended": 3}) == ""
+
+
+@pytest.mark.parametrize("width", [80, 96])
+def test_every_field_name_and_amount_is_there_in_full_on_a_narrow_terminal(width: int) -> None:
+    amount = Decimal("0.00000000038")
+    line = Line("completion", amount, 38, Decimal("0.00000000001"), "no price of its own: billed as the completion is")
+    charge = Charge(total=amount, upstream=amount, lines=(line,), price_source="a list of prices", price_revision="7")
+    data = of(provider_name="A provider with a rather long name of its own", charge=charge)
+    text = printed(data, width)
+    assert [name for name in data if name not in text and name != "routebook"] == []
+    assert text.count("0.00000000038") == 4
+    assert "x 0.00000000001" in text
