@@ -133,6 +133,18 @@ async def test_who_leaves_mid_stream_pays_for_all_of_it_where_closing_does_not_s
     )
 
 
+async def test_what_is_read_on_for_a_caller_who_left_early_was_not_delivered(stage: Stage) -> None:
+    await stage.play(
+        ask("lab/billed"),
+        row("intent"),
+        asked("beta"),
+        Says(SENT, SSE, ROLE_ONLY),
+        Leaves(),
+        Says(text("word"), finish("stop"), counted(800, 512), DONE_MARK, END),
+        row("cancelled", usage_source="drained", total_cost="0.01008", delivered={"frames": 0, "bytes": 0}),
+    )
+
+
 async def test_reading_on_for_a_caller_who_left_has_an_end(stage: Stage) -> None:
     await stage.play(
         ask("lab/billed", bytes_long=400),
