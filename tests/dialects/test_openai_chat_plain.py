@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -12,62 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.events import Delta, Event, Failed, Plain
-from routebook.core.ids import Mint
 from routebook.dialects import plain
-from routebook.dialects.openai_chat import SURFACE, UPSTREAM
-from routebook.metering.meter import Meter
-from routebook.wire.http import HttpHead
+from routebook.dialects.openai_chat import UPSTREAM
 from routebook.wire.text import expand
-from tests.dialects.chat_cases import SSE, chunk, comparable, hello, stream
-from tests.dialects.test_openai_chat_writer import RECEIPT, STAMP
-
-WORDS = ["a", "b", "ü\n", 'say "x"', "\\", "日本\u2028", "😀", "z"]
-
-
-def fed(pieces: Sequence[bytes]) -> list[Event]:
-    reader = UPSTREAM.reader(HttpHead(200, {"content-type": SSE}), Mint(1, "gen-x"))
-    return [event for piece in pieces for event in reader.feed(piece)] + reader.end()
+from tests.dialects import lanes
+from tests.dialects.chat_cases import chunk, stream
+from tests.dialects.lanes import WORDS, ends_of
 
 
-def metered(events: list[Event]) -> dict[str, Any]:
-    meter = Meter()
-    for event in events:
-        meter.feed(event)
-    return {name: getattr(meter, name) for name in (*(n for n in Meter.__slots__ if n[0] != "_"), "usage", "reported")}
-
-
-def written(events: list[Event], streamed: bool) -> list[Any]:
-    """What a caller gets, as JSON."""
-    writer = SURFACE.writer(hello(stream=streamed))
-    writer.start(STAMP)
-    body = b"".join(writer.feed(event) for event in events if not isinstance(event, Failed)) + writer.end(RECEIPT)
-    if not streamed:
-        return [json.loads(body)]
-    return [json.loads(frame[6:]) for frame in body.split(b"\n\n") if frame and frame != b"data: [DONE]"]
-
-
-def both_ways(body: bytes, cuts: Sequence[int] = ()) -> list[Event]:
-    """The events of these bytes, cut at these places, after a look at what the full way alone makes of them."""
-    places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    quick = fed([body[a:b] for a, b in pairwise(places)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "TRIES_MAX", 0)
-        full = fed([body])
-    assert not any(isinstance(event, Plain) for event in full)
-    assert comparable(expand(quick)) == comparable(full)
-    assert metered(quick) == metered(full)
-    for streamed in (True, False):
-        assert written(quick, streamed) == written(full, streamed)
-    return quick
-
-
-def ends_of(body: bytes, frames: int) -> Iterator[int]:
-    """Places where a read would end that holds this many events."""
-    at = 0
-    while at < len(body):
-        for _ in range(frames):
-            at = body.find(b"\n\n", at) + 2 if b"\n\n" in body[at:] else len(body)
-        yield at
+def both_ways(body: bytes, cuts: Iterable[int] = ()) -> list[Event]:
+    return lanes.both_ways(UPSTREAM, body, cuts)
 
 
 def answer(words: Sequence[str], **more: Any) -> bytes:

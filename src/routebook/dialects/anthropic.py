@@ -13,9 +13,9 @@ from typing import Any
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLost, UpstreamRefused
-from routebook.core.events import Event, Failed
+from routebook.core.events import Delta, Event, Failed
 from routebook.core.ids import Mint
-from routebook.dialects import anthropic_request, faults
+from routebook.dialects import anthropic_request, faults, plain
 from routebook.dialects.anthropic_fold import BAD, Fold, read_message
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead, HttpRequest
@@ -25,6 +25,14 @@ UNARY_BYTES_MAX = 64 * 2**20
 
 _ACCOUNT = re.compile(r"credit balance is too low|reached your specified (?:api )?usage limits", re.IGNORECASE)
 """Anthropic says 400 invalid_request_error of an account without money; no caller can correct that."""
+
+_BEGINS = re.compile(rb'"text"\s*:\s*"')
+_PREFIXES = (
+    b"event: content_block_delta\ndata: ",
+    b"event:content_block_delta\ndata:",
+    b"data: ",
+    b"data:",
+)
 
 _BOM = b"\xef\xbb\xbf"
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -64,7 +72,7 @@ class Reader:
     answer a stream request with a JSON error under an event-stream type, and the reverse.
     """
 
-    __slots__ = ("_body", "_done", "_fold", "_head", "_held", "_shape", "_size", "_sse")
+    __slots__ = ("_body", "_done", "_fold", "_frames", "_head", "_held", "_lane", "_shape", "_size")
 
     def __init__(self, head: HttpHead) -> None:
         self._head = head
@@ -72,11 +80,15 @@ class Reader:
         self._held = b""
         self._body: list[bytes] = []
         self._size = 0
-        self._sse = sse.SseDecoder()
+        self._lane = plain.Lane(_BEGINS, _PREFIXES)
+        self._frames = plain.Frames(self._lane)
         self._fold = Fold()
         self._done = False
 
     def feed(self, data: bytes) -> list[Event]:
+        if self._frames.clear and (run := self._lane.one(data)) is not None:
+            self._fold.heard(run.chars)
+            return [run]
         if self._done:
             return []
         if self._shape is None:
@@ -103,7 +115,11 @@ class Reader:
         if self._shape is None and self._held:
             return self._garbage("its body is neither JSON nor server-sent events", self._held)
         out: list[Event] = []
-        for event in self._sse.end():
+        try:
+            frames = self._frames.end()
+        except sse.TooLong:
+            return self._garbage("one of its events is larger than an event can be")
+        for event in frames:
             out += self._event(event, cut=True)
         if not self._done and not self._fold.finished:
             out += self._lost()
@@ -112,15 +128,19 @@ class Reader:
 
     def _stream(self, data: bytes) -> list[Event]:
         try:
-            frames = self._sse.feed(data)
+            run, frames = self._frames.feed(data)
         except sse.TooLong:
             return self._garbage("one of its events is larger than an event can be")
         out: list[Event] = []
+        if run is not None:
+            self._fold.heard(run.chars)
+            out.append(run)
         for frame in frames:
             out += self._event(frame)
             if self._done:
-                self._sse = sse.SseDecoder()  # what follows the end mark is not kept
                 break
+        if self._done:
+            self._frames.drop()
         return out
 
     def _event(self, event: sse.SseEvent, cut: bool = False) -> list[Event]:
@@ -128,6 +148,9 @@ class Reader:
         data = event.data.strip()
         if not data or self._done:
             return []
+        if not cut and (run := self._lane.read(data)) is not None:
+            self._fold.heard(run.chars)
+            return [run]
         if data == b"[DONE]":  # Anthropic sends none, relays do
             self._done = True
             return [] if self._fold.finished else self._lost()
@@ -145,7 +168,14 @@ class Reader:
             return self._failed(_fault(faults.from_object(frame, self._head)))
         if not isinstance(kind, str) or not kind or kind == "message":
             return self._garbage("an event of its stream has no type of this dialect", data)
-        return self._known(kind, frame)
+        out = self._known(kind, frame)
+        if kind == "content_block_delta":
+            one = out[0] if len(out) == 1 else None
+            if isinstance(one, Delta) and one.text and one == Delta(text=one.text):
+                self._lane.learn(data, one.text, 0)
+        elif kind != "ping":
+            self._lane.forget()
+        return out
 
     def _known(self, kind: str, frame: dict[str, Any]) -> list[Event]:
         fold = self._fold

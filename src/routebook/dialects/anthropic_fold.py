@@ -239,6 +239,10 @@ class Fold:
             reason = "tool_calls"
         return [*out, Finish(reason, native=native, stop_sequence=sequence, message=message)]
 
+    def heard(self, characters: int) -> None:
+        """So much more text came in a text block that is open, without being told here."""
+        self._length += characters
+
     def _open(self, index: int, kind: str, value: dict[str, Any]) -> _Block:
         ordinal = 0
         if kind in ("thinking", "redacted_thinking"):

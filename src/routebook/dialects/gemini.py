@@ -16,16 +16,16 @@ from typing import Any
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault
-from routebook.core.events import Event, Failed
+from routebook.core.events import Counted, Delta, Event, Failed, Plain
 from routebook.core.ids import Mint
-from routebook.dialects import faults
+from routebook.dialects import faults, plain
 from routebook.dialects import gemini_parts as parts
 from routebook.dialects.base import Reader
 from routebook.dialects.gemini_answer import Answer
 from routebook.dialects.gemini_request import build
 from routebook.wire import codec
 from routebook.wire.http import HttpHead, HttpRequest
-from routebook.wire.sse import SseDecoder, TooLong
+from routebook.wire.sse import TooLong
 
 VALUE_BYTES_MAX = 64 * 2**20
 """a JSON value larger than this is not an answer; pictures in base64 may be large"""
@@ -137,19 +137,30 @@ class _Values:
         return out
 
 
+_BEGINS = re.compile(rb'"text"\s*:\s*"')
+_PREFIXES = (b"data: ", b"data:")
+_REPORT = re.compile(rb'"usageMetadata"\s*:\s*\{')
+_NUMBER = re.compile(rb"(?<=[:\s])[0-9]+(?=\s*[,}])")
+
+
 class GeminiReader:
     """Reads one answer of status 200; see `dialects.base.Reader`."""
 
     def __init__(self, head: HttpHead, mint: Mint) -> None:
         self._answer = Answer(head, mint)
         self._streams = head.content_type == "text/event-stream"
-        self._sse = SseDecoder()
+        self._lane = plain.Lane(_BEGINS, _PREFIXES, self._loose)
+        self._frames = plain.Frames(self._lane)
+        self._behind = 0
+        """bytes behind the usage object of a learned frame; 0 where the object does not change"""
         self._values = _Values()
         self._held = b""
         self._take: Callable[[bytes], list[Event]] | None = None
         self._over = False
 
     def feed(self, data: bytes) -> list[Event]:
+        if self._frames.clear and (run := self._lane.one(data)) is not None:
+            return [self._heard(run)]
         if self._over:
             return []
         try:
@@ -169,7 +180,7 @@ class GeminiReader:
         events: list[Event] = []
         try:
             if self._take == self._event_bytes:
-                events = self._kept([event for item in self._sse.end() for event in self._frame(item.data)])
+                events = self._kept([event for item in self._frames.end() for event in self._frame(item.data)])
         except TooLong:
             events = self._answer.spoilt("a single value is larger than any answer")
         if not self._over and not any(isinstance(event, Failed) for event in events):
@@ -178,6 +189,7 @@ class GeminiReader:
             else:
                 events += self._answer.end()
         self._over = True
+        self._frames.drop()
         return events
 
     def _kept(self, events: list[Event]) -> list[Event]:
@@ -185,6 +197,7 @@ class GeminiReader:
         for at, event in enumerate(events):
             if isinstance(event, Failed):
                 self._over = True
+                self._frames.drop()
                 return events[: at + 1]
         return events
 
@@ -206,12 +219,40 @@ class GeminiReader:
         return lambda _: self._answer.spoilt("it is neither JSON nor a stream of events", start)
 
     def _event_bytes(self, data: bytes) -> list[Event]:
-        return [event for item in self._sse.feed(data) for event in self._frame(item.data)]
+        run, items = self._frames.feed(data)
+        out: list[Event] = [] if run is None else [self._heard(run)]
+        for item in items:
+            out += self._frame(item.data)
+        return out
 
     def _frame(self, data: bytes) -> list[Event]:
+        if (run := self._lane.read(data)) is not None:
+            return [self._heard(run)]
         if data.strip() in (b"", b"[DONE]"):
             return []
-        return self._decoded(data, whole=False)
+        before = self._answer.parts_of(0)
+        out = self._decoded(data, whole=False)
+        one = out[0] if out else None
+        if not isinstance(one, Delta) or not all(isinstance(event, Counted) for event in out[1:]):
+            self._lane.forget()
+        elif one.text and one == Delta(text=one.text) and self._answer.parts_of(0) == before + 1:
+            self._lane.learn(data, one.text, 0)
+        return out
+
+    def _heard(self, run: Plain) -> Plain:
+        return self._answer.heard(run, b"{" + self._lane.varied[: -self._behind] if self._behind else None)
+
+    def _loose(self, tail: bytes) -> plain.Tail:
+        """Behind the text only the counts of the usage object change from frame to frame."""
+        self._behind = 0
+        begin = _REPORT.search(tail)
+        report = _Values().feed(tail[begin.end() - 1 :]) if begin is not None else []
+        if begin is None or not report or not _NUMBER.search(report[0]):
+            return plain.Tail(tail)
+        rest = tail[begin.end() - 1 + len(report[0]) :]
+        self._behind = len(rest)
+        words = (re.escape(word) for word in _NUMBER.split(report[0][1:]))
+        return plain.Tail(tail[: begin.end()], re.compile(rb"(?:0|[1-9][0-9]{0,14})".join(words) + re.escape(rest)))
 
     def _value_bytes(self, data: bytes) -> list[Event]:
         out: list[Event] = []

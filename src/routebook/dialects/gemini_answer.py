@@ -8,10 +8,11 @@ Sources, read 2026-11: ai.google.dev "Generating content", "Thinking", "Thought 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from functools import partial
 from typing import Any
 
 from routebook.core.errors import UpstreamLost
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects import faults
@@ -19,6 +20,7 @@ from routebook.dialects import gemini_parts as parts
 from routebook.dialects.gemini_messages import FORMAT
 from routebook.wire import codec
 from routebook.wire.http import HttpHead
+from routebook.wire.text import decoded
 
 
 class _Choice:
@@ -27,7 +29,8 @@ class _Choice:
     __slots__ = ("block", "blocks", "cited", "content", "images", "native", "pending", "spoken", "texts", "tools")
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.texts: list[str | bytes] = []
+        """the parts in order, "" for each without text; bytes are in JSON escapes still"""
         self.tools = 0
         self.images = 0
         self.content = False
@@ -72,6 +75,8 @@ class Answer:
         self._counted: tuple[dict[str, Any], int | None, int | None] = ({}, None, None)
         """what the last usage was worked out from: report, searches, fetches"""
         self._usage: Usage | None = None
+        self._late: bytes | None = None
+        """the usage object of the last run of plain frames, not looked at yet"""
 
     @property
     def finished(self) -> bool:
@@ -85,6 +90,22 @@ class Answer:
         if self.finished:
             return []
         return [Failed(UpstreamLost("The provider ended the answer before it was complete; try again."))]
+
+    def parts_of(self, index: int) -> int:
+        """How many parts of this candidate have come."""
+        choice = self._choices.get(index)
+        return 0 if choice is None else len(choice.texts)
+
+    def heard(self, run: Plain, report: bytes | None) -> Plain:
+        """A run of plain frames, and the usage object of the last of them where it may have grown. Each report
+        replaces the one before it, so of a run only the last matters, and it is decoded when somebody asks."""
+        self._choices[run.index].texts += run.texts
+        if report is None:
+            return run
+        self._late = report
+        _, searches, fetches = self._counted
+        late = partial(_counted, report, self._report, searches, fetches)
+        return Plain(run.index, run.texts, run.size, run.chars, late)
 
     def frame(self, value: Any, *, whole: bool) -> list[Event]:
         """The events of one frame; `whole`: it is the entire answer, so what it lacks does not come any more."""
@@ -132,11 +153,14 @@ class Answer:
         self._blocked = True
 
     def _count(self, value: dict[str, Any], events: list[Event]) -> None:
+        if self._late is not None:
+            self._report = parts.merged(self._report, codec.decode_exact(self._late))
+            self._late = None
+            self._counted = (self._report, *self._counted[1:])
         found = value.get("usageMetadata")
         if isinstance(found, dict) and found:
             self._report = parts.merged(self._report, found)
-        searches = parts.billed_searches(self._start.model if self._start else None, len(self._queries))
-        counted = (self._report, searches, len(self._fetched) or None)
+        counted = (self._report, self._billed(), len(self._fetched) or None)
         if counted == self._counted:
             return
         self._counted = counted
@@ -144,6 +168,9 @@ class Answer:
         if not (usage.empty and self._usage is None):
             self._usage = usage
             events.append(Counted(usage))
+
+    def _billed(self) -> int | None:
+        return parts.billed_searches(self._start.model if self._start else None, len(self._queries))
 
     def _candidate(self, candidate: dict[str, Any], events: list[Event], *, whole: bool) -> bool:
         """False if a call's arguments do not fit together."""
@@ -176,7 +203,7 @@ class Answer:
         extra = {name: value for name, value in candidate.items() if name not in known and value}
         if piece.other:
             extra["parts"] = piece.other
-        annotations = [a for a in parts.citations(candidate, choice.texts) if _first_time(a, choice.cited)]
+        annotations = [a for a in _citations(candidate, choice) if _first_time(a, choice.cited)]
         audio = _audio(piece.audio)
         if audio is not None and (mime := piece.audio[0].get("mimeType")):
             extra["audioMimeType"] = mime
@@ -262,6 +289,19 @@ class Answer:
             index, _, args = choice.pending
             piece.tools.append(ToolDelta(index, arguments=codec.encode(args.value).decode()))
             choice.pending = None
+
+
+def _counted(report: bytes, known: dict[str, Any], searches: int | None, fetches: int | None) -> Counted:
+    """The usage that stands in a report, on top of what was known before it."""
+    return Counted(parts.usage(parts.merged(known, codec.decode_exact(report)), searches, fetches))
+
+
+def _citations(candidate: dict[str, Any], choice: _Choice) -> list[dict[str, Any]]:
+    if "groundingMetadata" not in candidate and "citationMetadata" not in candidate:
+        return []
+    texts = [(decoded(part) or "") if isinstance(part, bytes) else part for part in choice.texts]
+    choice.texts = [*texts]
+    return parts.citations(candidate, texts)
 
 
 def _thought(choice: _Choice, piece: _Piece, words: str, signature: str) -> None:

@@ -24,6 +24,7 @@ TRIES_MAX = 8
 HELD_MAX = 16 * 1024
 """Bytes of an incomplete frame that are kept here in the hope that it is one of those that were learned."""
 
+_TEXT = rb'((?:[^"\\]++|\\.)*+)'
 _REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -61,6 +62,7 @@ class Lane:
         "_tail",
         "_tries",
         "_two",
+        "_whole",
         "_wires",
         "index",
         "known",
@@ -78,6 +80,8 @@ class Lane:
         self._first = b""
         self._last = self._gap = self._blank = b""
         self._at = self._step = self._skip = self._cut = self._two = 0
+        self._whole: re.Pattern[bytes] | None = None
+        """a learned frame that differs in more than its text, as it stands on the wire: its text, and what differs"""
         self.index = 0
         self.known = False
         """a frame is learned"""
@@ -132,8 +136,13 @@ class Lane:
                 self._step = self._at + 2
                 self._skip = len(first) - first.rfind(b"\n") - 1
                 self._cut = -len(self._tail.fixed) - len(end) // 2 + 1
-                if self._tail.loose is None:
-                    self._two = len(self._gap) * 2
+                loose = self._tail.loose
+                if loose is None:
+                    self._whole = None
+                else:
+                    parts = (re.escape(first), _TEXT, re.escape(self._tail.fixed), b"(" + loose.pattern + b")", end)
+                    self._whole = re.compile(b"".join(parts), re.DOTALL)
+                self._two = 2 * (len(self._gap) + (len(self.varied) if loose else 0))
                 self._wires = 0
                 return True
         return False
@@ -152,7 +161,15 @@ class Lane:
 
     def one(self, data: bytes) -> Plain | None:
         """The commonest read of all: one learned frame and nothing else. None for everything that is not that."""
-        if len(data) < self._two and data.startswith(self._first) and data.endswith(self._last):
+        if len(data) >= self._two:
+            return None
+        if self._whole is not None:
+            match = self._whole.fullmatch(data)
+            if match is not None and (piece := match[1]):
+                self.varied = match[2]
+                self._tries = 0
+                return text.plain(self.index, [piece])
+        elif data.startswith(self._first) and data.endswith(self._last):
             piece = data[len(self._first) : -len(self._last)]
             if piece:
                 self._tries = 0
@@ -164,7 +181,12 @@ class Lane:
         if not self.known or not (self._first or self._learn_wire(data)):
             return None, data
         pieces: list[bytes] | None = None
-        if self._tail.loose is None and data.endswith(self._last):
+        if self._whole is not None:
+            found = self._whole.findall(data)
+            if len(self._gap) * len(found) + sum([len(piece) + len(rest) for piece, rest in found]) == len(data):
+                pieces = [piece for piece, _ in found]
+                self.varied = found[-1][1]
+        elif data.endswith(self._last):
             skip, cut = self._skip, self._cut
             pieces = [line[skip:cut] for line in data.split(b"\n")[self._at : -1 : self._step]]
             if self._first + self._gap.join(pieces) + self._last != data:

@@ -68,6 +68,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """put behind a URL from `url_env` that has no path of its own (`/v1`)"""
     abortable: bool = False
     """closing the connection stops the bill"""
+    fetches_urls: bool = True
+    """reads URLs of images, videos and files by itself; False = takes data URLs alone"""
     pricing_provider: str | None = None
     """the vendor's id in the price library"""
     headquarters: str | None = None
