@@ -1,4 +1,4 @@
-"""What Prometheus may ask. Plain numbers move once a call, at settling, and become samples only when they are asked for:
+"""What Prometheus may ask. Plain numbers move once a call, at settling, and become samples only when somebody asks:
 the client library's own counters cost several times as much per call. Names are documented in docs/operating.md.
 """
 
