@@ -202,6 +202,11 @@ class UpstreamTimeout(UpstreamFault):
     status = 504
     error_type = "timeout"
 
+    def __init__(self, message: str | None = None, *, sent: bool = True, **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.sent = sent
+        """False where connecting took too long: not one byte of the request left."""
+
 
 class UpstreamLost(UpstreamFault):
     """The connection to the provider failed; try again."""

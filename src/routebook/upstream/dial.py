@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import httptools
 
-from routebook.core.errors import UpstreamFault
+from routebook.core.errors import UpstreamFault, UpstreamTimeout
 from routebook.upstream.connection import Connection
-from routebook.upstream.faults import ConnectTimeout, describe, not_sent
+from routebook.upstream.faults import describe, not_sent
 from routebook.upstream.proxy import Proxies, Proxy
 from routebook.upstream.resolve import Address, Resolver
 from routebook.upstream.tls import Sessions
@@ -35,16 +35,17 @@ class Dialer:
     async def open(
         self, origin: tuple[str, str, int], make: Callable[[socket.socket], Connection], timeout: float
     ) -> Connection:
-        """A connected, ready `Connection`. Raises only `UpstreamLost(sent=False)` and `ConnectTimeout`."""
+        """A connected, ready `Connection`. Raises only `UpstreamLost` and `UpstreamTimeout`, both with `sent=False`."""
         scheme, host, port = origin
         attempt = _Attempt(self, scheme, host, port, make)
         try:
             async with asyncio.timeout(timeout):
                 return await attempt.run()
         except TimeoutError:
-            raise ConnectTimeout(
+            raise UpstreamTimeout(
                 f"No connection to {attempt.label} within {timeout:g} s ({attempt.stage}); "
-                "try again, or raise connect in [timeouts]."
+                "try again, or raise connect in [timeouts].",
+                sent=False,
             ) from None
         except UpstreamFault:
             raise

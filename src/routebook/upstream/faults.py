@@ -7,16 +7,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import ClassVar
 
-from routebook.core.errors import UpstreamLost, UpstreamTimeout
-
-
-class ConnectTimeout(UpstreamTimeout):
-    """The provider could not be reached in time; try again, or raise connect in [timeouts]."""
-
-    sent: ClassVar[bool] = False
-    """Like `UpstreamLost.sent`: not one byte of the request left."""
+from routebook.core.errors import UpstreamLost
 
 
 class Refused(ValueError):
