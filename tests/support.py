@@ -18,7 +18,7 @@ from routebook.core.catalog import Accounting, Catalog, Endpoint, Model, Provide
 from routebook.core.money import Override, Prices, PriceSheet
 from routebook.core.people import Key
 from routebook.corridor.exchange import exchange
-from routebook.corridor.ports import App, Arrival, Moderator
+from routebook.corridor.ports import App, Arrival, MediaFetch, Moderator
 from routebook.daybook.book import FileDaybook
 from routebook.dialects import registry
 from routebook.ledger.apps import Apps
@@ -30,6 +30,7 @@ from routebook.testing.clock import FrozenClock, LoadedDice
 from routebook.testing.playbook import Caller, Playbook, Request
 from routebook.testing.upstream import Data, End, Head, ScriptedTransport, Sent
 from routebook.upstream.credentials import Credentials
+from routebook.upstream.fetch import Fetched
 from routebook.wire import codec
 
 OPEN_KEY = "sk-rb-v1-" + "1" * 64
@@ -165,12 +166,18 @@ class Stage:
         await self.daybook.aclose()
 
 
+async def nothing_to_fetch(url: str) -> Fetched:
+    """For scenarios in which nobody may fetch."""
+    raise AssertionError(f"fetched {url}")
+
+
 async def raise_stage(
     home: Path,
     *,
     settings: Settings = Settings(),
     accounting: Accounting = Accounting(),
     moderator: Moderator | None = None,
+    fetch: MediaFetch | None = None,
     models: Catalog | None = None,
     at: str = "2026-01-02T03:04:05+00:00",
 ) -> Stage:
@@ -196,6 +203,7 @@ async def raise_stage(
         daybook=daybook,
         store=store,
         transport=transport,
+        fetch=fetch or nothing_to_fetch,
         credentials=Credentials({slug: Secret(f"secret-of-{slug}") for slug in PROVIDERS}),
         upstreams=registry.upstreams({}),
         metrics=Metrics(),

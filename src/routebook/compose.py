@@ -38,6 +38,7 @@ from routebook.observe.metrics import Metrics
 from routebook.store.open import open_store
 from routebook.upstream.client import Client
 from routebook.upstream.credentials import Credentials
+from routebook.upstream.fetch import fetch
 from routebook.upstream.port import Transport
 from routebook.upstream.proxy import proxies_from_environment
 
@@ -97,6 +98,7 @@ class Gateway:
             daybook=daybook,
             store=store,
             transport=self._transport,
+            fetch=fetch,
             credentials=Credentials(self.stock.keys),
             upstreams=registry.upstreams(vendors),
             metrics=Metrics(),

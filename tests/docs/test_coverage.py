@@ -15,11 +15,11 @@ import pytest
 import routebook.client as client_package
 from routebook.cli.main import DEBUG, app
 from routebook.config import settings
-from routebook.config.catalog import DIALECTS
 from routebook.core import errors
 from routebook.core.call import Loss
 from routebook.core.errors import Fault, UpstreamFault
 from routebook.core.generation import Folded, State
+from routebook.dialects import registry
 from routebook.load.catalog import known_vendors
 from routebook.load.settings import _CLIENT_VARIABLES, VARIABLES
 from routebook.metering.record import record
@@ -91,9 +91,16 @@ def test_every_known_vendor_has_its_variables_in_the_page() -> None:
     assert told == {slug: {*row.key_env, *row.url_env} for slug, row in known_vendors().items()}
 
 
+def test_the_vendors_that_take_data_urls_alone_are_told() -> None:
+    told = next(row for row in pages.rows(pages.read("docs/configuration.md")) if row[0] == "`fetches_urls`")
+    blind = {slug for slug, row in known_vendors().items() if not row.fetches_urls}
+    assert blind
+    assert set(pages.codes(told[2])) == blind
+
+
 def test_the_dialects_that_a_file_may_name_are_told() -> None:
     told = next(row for row in pages.rows(pages.read("docs/configuration.md")) if row[0] == "`dialect`")
-    assert set(pages.codes(told[2])) == set(DIALECTS)
+    assert set(pages.codes(told[2])) == set(registry.upstreams({}))
 
 
 # --- commands

@@ -7,7 +7,7 @@ with all its endpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,9 +18,6 @@ from routebook.config.settings import EndpointTable, ModelTable, ProviderTable, 
 from routebook.config.sheet import price_sheet
 from routebook.core.catalog import Catalog, Endpoint, Model, Provider
 from routebook.core.money import PriceSheet
-
-DIALECTS = ("openai_chat", "anthropic", "gemini")
-"""Dialects this version speaks to providers."""
 
 QUANTIZATIONS = frozenset("int4 int8 fp4 mxfp4 nvfp4 fp6 fp8 mxfp8 fp16 bf16 fp32 unknown".split())
 INPUTS = frozenset("text image file audio video".split())
@@ -44,6 +41,8 @@ class VendorRow(Protocol):
     @property
     def abortable(self) -> bool: ...
     @property
+    def fetches_urls(self) -> bool: ...
+    @property
     def headquarters(self) -> str | None: ...
 
 
@@ -64,15 +63,22 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 def build_providers(
-    settings: Settings, vendors: Mapping[str, VendorRow], present: Mapping[str, str | None]
+    settings: Settings,
+    vendors: Mapping[str, VendorRow],
+    present: Mapping[str, str | None],
+    dialects: Collection[str],
 ) -> dict[str, Provider]:
     """Providers by slug, configured ones first. `present`: slug of each vendor that the environment gives -> its base
-    URL there, None for the row's own. Raises ConfigError."""
+    URL there, None for the row's own. `dialects`: names of those that can be spoken. Raises ConfigError."""
     found: dict[str, Provider] = {}
     for index, table in enumerate(settings.providers):
         if table.slug in found:
             raise ConfigError(f'a second provider "{table.slug}"; slugs are unique', ("providers", index, "slug"))
-        found[table.slug] = _configured(table, vendors, present, ("providers", index))
+        path: KeyPath = ("providers", index)
+        provider = found[table.slug] = _configured(table, vendors, present, path)
+        if provider.dialect not in dialects:
+            hint = misspelt(provider.dialect, dialects)
+            raise ConfigError(f'this version does not speak "{provider.dialect}"{hint}', (*path, "dialect"))
     for slug, url in present.items():
         if slug not in found:
             found[slug] = _known(vendors[slug], url)
@@ -151,8 +157,6 @@ def _configured(
         raise ConfigError(f'"{table.slug}" is no known vendor, so it needs `dialect` and `base_url`{hint}', path)
     if not base_url:
         raise ConfigError(f'"{table.slug}" needs `base_url`: where is it served?', path)
-    if dialect not in DIALECTS:
-        raise ConfigError(f'this version does not speak "{dialect}"{misspelt(dialect, DIALECTS)}', (*path, "dialect"))
     base = base or Provider(table.slug, table.slug, dialect, base_url)
     return msgspec.structs.replace(
         base,
@@ -165,6 +169,7 @@ def _configured(
         zdr=base.zdr if table.zdr is None else table.zdr,
         moderated=base.moderated if table.moderated is None else table.moderated,
         abortable=base.abortable if table.abortable is None else table.abortable,
+        fetches_urls=base.fetches_urls if table.fetches_urls is None else table.fetches_urls,
     )
 
 
@@ -177,6 +182,7 @@ def _known(row: VendorRow, url: str | None) -> Provider:
         vendor=row.slug,
         key_env=row.key_env[0] if row.key_env else None,
         abortable=row.abortable,
+        fetches_urls=row.fetches_urls,
         headquarters=row.headquarters,
     )
 

@@ -50,6 +50,8 @@ class ProviderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     moderated: bool | None = None
     abortable: bool | None = None
     """closing the connection stops the bill"""
+    fetches_urls: bool | None = None
+    """reads URLs of images, videos and files by itself"""
     vendor: str | None = None
     """the known vendor whose quirks, dialect and models apply, where the slug is another one (a second account)"""
 

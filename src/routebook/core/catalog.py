@@ -29,6 +29,8 @@ class Provider(msgspec.Struct, frozen=True):
     """callers' input goes through the moderation port first"""
     abortable: bool = False
     """closing the connection stops the bill"""
+    fetches_urls: bool = True
+    """reads URLs of images, videos and files by itself; False = takes data URLs alone"""
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None
     status_page_url: str | None = None

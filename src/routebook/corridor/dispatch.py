@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from routebook.core.call import CannotExpress, Losses
+from routebook.core.call import Call, CannotExpress, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
 from routebook.core.ids import Mint
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry
+from routebook.corridor.media import Media
 from routebook.observe.clock import NS
 from routebook.observe.log import log
 from routebook.policy.retry import moves_on, verdict
@@ -21,11 +22,14 @@ async def dispatch(entry: Entry) -> Attempt:
     faults: list[UpstreamFault] = []
     providers: list[str] = []
     cannot: CannotExpress | None = None
+    media = Media(entry)
     for endpoint in entry.held.plan.endpoints:
         await _moderate(entry, endpoint)
         entry.check()
+        call = await media.call_for(endpoint)
+        entry.check()
         try:
-            attempt = _start(entry, endpoint)
+            attempt = _start(entry, endpoint, call)
         except CannotExpress as error:
             cannot = error
             continue
@@ -45,15 +49,18 @@ async def dispatch(entry: Entry) -> Attempt:
     raise _cannot(entry, cannot)
 
 
-def _start(entry: Entry, endpoint: Endpoint) -> Attempt:
-    """Build the provider's request and send it. Raises CannotExpress under `require_parameters`."""
-    app, wish = entry.app, entry.call.provider
+def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
+    """Build the provider's request and send it. `call` is the entry's, as this provider can read it.
+
+    Raises CannotExpress under `require_parameters`.
+    """
+    app, wish = entry.app, call.provider
     losses = Losses(strict=bool(wish and wish.require_parameters))
     upstream = app.upstreams[endpoint.provider.dialect]
     secret = app.credentials.get(endpoint.provider.slug)
-    request = upstream.build(entry.call, endpoint, secret.reveal() if secret else None, losses)
+    request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
-    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, streamed=entry.call.stream)
+    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, streamed=call.stream)
     entry.losses = losses
     entry.attempts.append(attempt)
     attempt.start(app.transport, request)

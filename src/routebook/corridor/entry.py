@@ -7,6 +7,7 @@ The entry also hears from both sides: from the caller's connection (gone, full, 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
@@ -58,6 +59,8 @@ class Entry:
         self.written = False
         """the intent may be on disk, so an outcome must follow"""
         self.settled = False
+        self.waiting: asyncio.Future[Any] | None = None
+        """what the call waits for that is no provider; given up when the call ends meanwhile"""
         self.settling: asyncio.Future[None] | None = None
         """kept here because the loop holds tasks weakly and this one must not be lost"""
         self._full_since_ns: int | None = None
@@ -112,6 +115,7 @@ class Entry:
             if attempt.meter.finished:
                 return  # the answer was made, and they have had what they wanted of it
         self.cancelled = True
+        self._give_up()
         self._gone_ns = self.app.now_ns()
         self.delivered = (0, 0)
         if attempt is None:
@@ -139,8 +143,13 @@ class Entry:
     def stop(self, fault: Fault) -> None:
         """The gateway ends the call: nothing more is sent to a provider, and an answer under way is given up."""
         self.stopped = self.stopped or fault
+        self._give_up()
         if self.current is not None:
             self.current.abandon(fault)
+
+    def _give_up(self) -> None:
+        if self.waiting is not None:
+            self.waiting.cancel()
 
     def check(self) -> None:
         """Raises what forbids to ask one more provider: ClientGone, or the Fault the gateway stopped the call with."""

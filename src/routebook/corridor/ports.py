@@ -21,6 +21,7 @@ from routebook.observe.clock import Clock, Dice
 from routebook.observe.metrics import Metrics
 from routebook.store.port import Store
 from routebook.upstream.credentials import Credentials
+from routebook.upstream.fetch import Fetched
 from routebook.upstream.port import Transport
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class Moderator(Protocol):
     async def check(self, call: Call) -> Verdict: ...
 
 
+class MediaFetch(Protocol):
+    """Reads a URL that a caller names, for a provider that does not; guarded, with limits of its own."""
+
+    async def __call__(self, url: str) -> Fetched:
+        """Raises BadRequest with error_type `image_download_failed` for whatever goes wrong."""
+
+
 class ReferenceCounter(Protocol):
     """Counts text with the reference tokenizer, later and elsewhere; the count arrives as an amendment."""
 
@@ -100,6 +108,7 @@ class App:
     daybook: Daybook
     store: Store
     transport: Transport
+    fetch: MediaFetch
     credentials: Credentials
     upstreams: Mapping[str, Upstream]
     """dialect name -> the dialect as a vendor's client"""

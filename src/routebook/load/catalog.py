@@ -14,6 +14,7 @@ from routebook.config.problems import ConfigError
 from routebook.config.reading import check_base_url
 from routebook.config.secret import Secret
 from routebook.core.catalog import Catalog, Model, Provider
+from routebook.dialects import registry
 from routebook.dialects.vendors import Vendor, parse
 from routebook.load.prices import PriceList, price_list
 from routebook.load.settings import Loaded
@@ -55,7 +56,8 @@ def load_stock(
 
 
 def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapping[str, Vendor]) -> Stock:
-    providers = build_providers(loaded.settings, rows, _present(rows, environ))
+    dialects = registry.upstreams(rows).keys()
+    providers = build_providers(loaded.settings, rows, _present(rows, environ), dialects)
     keys, notes = _credentials(loaded, environ, providers, rows)
     listed = _listed(loaded, providers, keys, rows)
     prices = price_list(now) if listed else None

@@ -25,9 +25,10 @@ VENDORS = {
         abortable=True,
     ),
     "groq": Vendor("groq", "Groq", "https://docs.test", "https://api.groq.test/v1", key_env=("GROQ_API_KEY",)),
-    "ollama": Vendor("ollama", "Ollama", "https://docs.test", url_env=("OLLAMA_HOST",)),
+    "ollama": Vendor("ollama", "Ollama", "https://docs.test", url_env=("OLLAMA_HOST",), fetches_urls=False),
     "openrouter": Vendor("openrouter", "OpenRouter", "https://docs.test", "https://or.test/api/v1"),
 }
+DIALECTS = ("openai_chat", "anthropic")
 SHEET = PriceSheet(Prices(prompt=Decimal("0.1"), completion=Decimal("0.2")))
 
 ACME = """
@@ -48,7 +49,7 @@ upstream_model = "large-2026-01"
 
 def built(text: str = "", present: Mapping[str, str | None] | None = None, known: list[Offer] | None = None) -> Catalog:
     settings = parse_settings(tomllib.loads(text))
-    return build_catalog(settings, build_providers(settings, VENDORS, present or {}), known or [])
+    return build_catalog(settings, build_providers(settings, VENDORS, present or {}, DIALECTS), known or [])
 
 
 def refused(text: str, present: Mapping[str, str | None] | None = None) -> ConfigError:
@@ -82,6 +83,24 @@ def test_the_file_overrides_a_known_vendor() -> None:
         "K",
     )
     assert provider.vendor == "openai", "its quirks stay"
+
+
+def test_who_fetches_urls_is_said_by_the_row_and_in_the_end_by_the_file() -> None:
+    first = built(present={"openai": None, "ollama": "http://localhost:11434/v1"}).providers
+    assert (first["openai"].fetches_urls, first["ollama"].fetches_urls) == (True, False)
+    turned = '[[providers]]\nslug = "openai"\nfetches_urls = false\n[[providers]]\nslug = "ollama"\nfetches_urls = true'
+    second = built(turned, {"ollama": "http://localhost:11434/v1"}).providers
+    assert (second["openai"].fetches_urls, second["ollama"].fetches_urls) == (False, True)
+    assert built(ACME).providers["acme"].fetches_urls
+    account = built('[[providers]]\nslug = "box"\nvendor = "ollama"\nbase_url = "http://box/v1"').providers["box"]
+    assert not account.fetches_urls
+
+
+def test_a_vendor_whose_dialect_nobody_speaks_is_refused_as_well() -> None:
+    settings = parse_settings(tomllib.loads('[[providers]]\nslug = "openai"'))
+    with pytest.raises(ConfigError, match='does not speak "openai_chat"') as caught:
+        build_providers(settings, VENDORS, {}, ("gemini",))
+    assert caught.value.path == ("providers", 0, "dialect")
 
 
 def test_a_second_account_of_a_vendor_takes_its_row() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from routebook.config.problems import ConfigError
+from routebook.dialects import registry
 from routebook.load.catalog import Stock, known_vendors, load_stock
 from routebook.load.settings import load_settings
 
@@ -83,6 +84,14 @@ def test_a_local_server_is_there_when_its_url_is_set(value: str, url: str) -> No
     model = found.passthrough("ollama/llama3.2")
     assert model is not None
     assert model.endpoints[0].upstream_model == "llama3.2"
+
+
+def test_every_dialect_of_the_registry_may_be_named_in_a_file_and_no_other(tmp_path: Path) -> None:
+    for name in registry.upstreams({}):
+        text = ACME.replace("openai_chat", name)
+        assert stock({}, tmp_path, text).catalog.providers["acme"].dialect == name
+    with pytest.raises(ConfigError, match='does not speak "morse"'):
+        stock({}, tmp_path, ACME.replace("openai_chat", "morse"))
 
 
 def test_a_url_variable_alone_does_not_bring_a_provider_that_needs_a_key() -> None:
