@@ -15,6 +15,8 @@ from bench.servers import Broken, Target
 from bench.tools import Bodies, Tools
 
 ID_HEADER = "x-generation-id"
+PATIENCE = 90
+"""seconds that answers get after the last request: a server that is slower than the load still gives a figure"""
 
 
 @dataclass
@@ -77,11 +79,12 @@ class Driver:
         rate: float | None = None,
         events: int | None = None,
         gap_ms: int | None = None,
+        patience: int | None = None,
     ) -> list[str]:
         command = [str(self.tools.load), "-p", str(port), "-u", target.path, "-b", str(body), "-c", str(connections)]
         for header in target.headers:
             command += ["-H", header]
-        wanted = {"-d": seconds, "-n": requests, "-r": rate, "-e": events, "-g": gap_ms}
+        wanted = {"-d": seconds, "-n": requests, "-r": rate, "-e": events, "-g": gap_ms, "-w": patience}
         for flag, value in wanted.items():
             if value is not None:
                 command += [flag, str(value)]
@@ -116,6 +119,7 @@ class Driver:
             rate=rate,
             events=self.events[target.name, key] if stream else None,
             gap_ms=gap_ms,
+            patience=PATIENCE,
         )
         before = target.cpu()
         watcher = MemoryWatch(target) if watch_memory else None

@@ -1,14 +1,14 @@
 /* The callers of the benchmark: sends one request over and over and checks every answer.
  *
  *   load -p PORT -u PATH -b BODYFILE [-H 'Name: value']... [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE]
- *        [-e EVENTS] [-k TEXT] [-i HEADER] [-g MS]
+ *        [-e EVENTS] [-k TEXT] [-i HEADER] [-g MS] [-w SECONDS]
  *
  * Closed loop: every connection sends its next request when the answer is complete. With -r an open loop: request k is
  * due at k / RATE seconds whatever the answers do, and its times count from then, so that a stall is charged to all
  * who had to wait for it. An answer is good if its status is 200, its framing holds to the byte, and: with -e it is an
  * event stream of that many data lines whose last is [DONE]; with -k its body has TEXT in it; with -i its head has
  * HEADER. -g counts streams with a pause between two events longer than MS. After the last request is sent, answers
- * get 20 s. Prints one JSON object; exits 0 whatever the answers were.
+ * get -w seconds, 20 if nothing is said. Prints one JSON object; exits 0 whatever the answers were.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 16384, LINE = 16, TICK = 0x7fffffff, PATIENCE_S = 20 };
+enum { HEAD_MAX = 16384, LINE = 16, TICK = 0x7fffffff };
 enum phase { IDLE, HEAD, BODY };
 enum part { SIZE, EXTENSION, SIZE_END, DATA, DATA_CR, DATA_LF, TRAILER }; /* of a chunked body */
 
@@ -50,7 +50,7 @@ struct conn {
 };
 
 static int port, connections = 1, epoll_fd, *idle, idle_count;
-static long limit = 1000000000, expected = -1, gap_ms;
+static long limit = 1000000000, expected = -1, gap_ms, patience = 20;
 static double seconds = 1e9, rate;
 static const char *path = "/", *text, *wanted_header, *body_file;
 static char *request;
@@ -432,7 +432,7 @@ static void prepare(const char *headers) {
 
 static void options(int count, char **args, char *headers, size_t headers_room) {
     int option;
-    while ((option = getopt(count, args, "p:u:b:H:c:n:d:r:e:k:i:g:")) != -1) {
+    while ((option = getopt(count, args, "p:u:b:H:c:n:d:r:e:k:i:g:w:")) != -1) {
         size_t used = strlen(headers);
         switch (option) {
         case 'p': port = atoi(optarg); break;
@@ -447,6 +447,7 @@ static void options(int count, char **args, char *headers, size_t headers_room) 
         case 'k': text = optarg; break;
         case 'i': wanted_header = optarg; break;
         case 'g': gap_ms = atol(optarg); break;
+        case 'w': patience = atol(optarg); break;
         default: exit(2);
         }
     }
@@ -488,7 +489,7 @@ int main(int count, char **args) {
         int open = rate > 0 ? started < limit && due_at(started) < stop_at : may_start(now);
         if (!open && started == ended) break;
         if (!open && !all_sent) all_sent = now;
-        if (all_sent && now - all_sent > PATIENCE_S * 1000000000ull) break;
+        if (all_sent && now - all_sent > (uint64_t)patience * 1000000000ull) break;
         int n = epoll_wait(epoll_fd, events, 512, 100);
         for (int i = 0; i < n; i++) {
             if (events[i].data.u32 == TICK) {

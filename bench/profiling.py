@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -76,17 +77,20 @@ def _perf(drive: Driver, gateway: Gateway, kind: str, shown: Path, console: Cons
     _load(drive, gateway, kind, SECONDS)
     _, err = sampler.communicate()
     drive.children.stop(sampler)
-    told = subprocess.run(
-        [perf, "report", "-i", str(data), "--no-children", "--sort", "dso", "--stdio", "-g", "none"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    lines = [line.strip() for line in told.stdout.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
-        console.print(f"[yellow]perf recorded nothing: {err.decode('utf-8', 'replace').strip()[:200]}[/]")
-        return
-    console.print(f"\n[bold]{kind}: CPU by library, perf[/]")
-    for line in lines[:12]:
-        console.print(f"  {line}", markup=False)
+    for what, sort, most in (("library", "dso", 12), ("function in C", "symbol", 25)):
+        told = subprocess.run(
+            [perf, *"report --no-children --stdio -g none --sort".split(), sort, "-i", str(data)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = [line.strip() for line in told.stdout.splitlines() if line.strip() and not line.startswith("#")]
+        if not lines:
+            console.print(f"[yellow]perf recorded nothing: {err.decode('utf-8', 'replace').strip()[:200]}[/]")
+            return
+        console.print(f"\n[bold]{kind}: CPU by {what}, perf[/]")
+        for line in lines[:most]:
+            console.print("  " + " ".join(part for part in line.split() if part != "-"), markup=False)
 
 
 def _pyspy(drive: Driver, gateway: Gateway, kind: str, shown: Path, console: Console) -> None:
@@ -96,30 +100,40 @@ def _pyspy(drive: Driver, gateway: Gateway, kind: str, shown: Path, console: Con
         console.print("[dim]py-spy is not here (pip install py-spy); shares by Python line are left out[/]")
         return
     out = shown / f"{kind}.folded"
-    record = [
-        pyspy,
-        "record",
-        "-p",
-        str(gateway.process.pid),
-        *f"-r 500 -d {SECONDS - 1:.0f} -f raw -o".split(),
-        str(out),
-    ]
+    record = [pyspy, *f"record -r 500 -d {SECONDS - 1:.0f} -t -f raw -o".split(), str(out)]
+    record += ["-p", str(gateway.process.pid)]
     sampler = drive.children.start(record, core=LOAD_CORE, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
     _load(drive, gateway, kind, SECONDS)
     sampler.wait()
     drive.children.stop(sampler)
-    leaves: dict[str, int] = defaultdict(int)
-    total = 0
+    leaves: dict[str, float] = defaultdict(float)
+    files: dict[str, float] = defaultdict(float)
     for line in out.read_text("utf-8").splitlines() if out.exists() else ():
         stack, _, count = line.rpartition(" ")
-        leaves[stack.rpartition(";")[2]] += int(count)
-        total += int(count)
-    table = Table(title=f"{kind}: where samples fell, py-spy", title_justify="left", box=None)
-    table.add_column("share", justify="right")
-    table.add_column("line")
-    for leaf, samples in sorted(leaves.items(), key=lambda item: -item[1])[:25]:
-        table.add_row(f"{samples / total * 100:.1f} %", leaf)
+        if "MainThread" not in stack:  # threads that wait are sampled too
+            continue
+        frames = stack.split(";")
+        leaves[frames[-1]] += int(count)
+        ours = (found for frame in reversed(frames) if (found := _file_of_ours(frame)))
+        files[next(ours, "event loop and kernel, no frame of ours")] += int(count)
+    _print_shares(f"{kind}: samples of the main thread by the innermost file of ours, py-spy", files, 30, console)
+    _print_shares(f"{kind}: samples of the main thread by line, py-spy", leaves, 30, console)
+
+
+def _print_shares(title: str, found: Mapping[str, float], most: int, console: Console) -> None:
+    total = sum(found.values()) or 1
+    table = Table(title=f"\n{title}", title_justify="left", box=None, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, amount in sorted(found.items(), key=lambda item: -item[1])[:most]:
+        table.add_row(f"{amount / total * 100:.1f} %", name)
     console.print(table)
+
+
+def _file_of_ours(frame: str) -> str:
+    """`settle (routebook/corridor/settle.py:40)` -> `corridor/settle.py`; empty for a frame of no room."""
+    file = frame.rpartition("(")[2].partition(":")[0]
+    return file.removeprefix("routebook/") if file.startswith("routebook/") and "/cli/" not in file else ""
 
 
 def _rooms(data: Path, kind: str, console: Console) -> None:
@@ -130,17 +144,12 @@ def _rooms(data: Path, kind: str, console: Console) -> None:
     entries: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = stats.stats  # type: ignore[attr-defined]
     for (file, line, name), (_, calls, own, _, _) in entries.items():
         room = _room(file, name)
-        if "select.epoll" in name or ("uvloop" in name and "run" in name) or "run_until_complete" in name:
+        if name == "run" and file.endswith("runners.py"):  # uvloop is not seen; its time is its caller's
             room = "the event loop and the kernel under it"
         rooms[room] += own
         functions.append((own, calls, f"{name} ({Path(file).name}:{line})" if line else name))
     total = sum(rooms.values())
-    table = Table(title=f"\n{kind}: own time by room, cProfile", title_justify="left", box=None)
-    table.add_column("share", justify="right")
-    table.add_column("room")
-    for room, own in sorted(rooms.items(), key=lambda item: -item[1])[:25]:
-        table.add_row(f"{own / total * 100:.1f} %", room)
-    console.print(table)
+    _print_shares(f"{kind}: own time by room, cProfile", rooms, 25, console)
     table = Table(title=f"{kind}: functions with most own time, cProfile", title_justify="left", box=None)
     for title in ("share", "calls", "function"):
         table.add_column(title, justify="left" if title == "function" else "right")

@@ -256,7 +256,7 @@ def start_gateway(children: Children, folder: Path, upstream: Upstream, variant:
     config, home = folder / "routebook.toml", folder / "home"
     config.write_text(_configuration(upstream, variant), "utf-8")
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    env |= {"ROUTEBOOK_HOME": str(home), "SSL_CERT_FILE": str(upstream.authority), "ROUTEBOOK_DEBUG": "1"}
+    env |= {"ROUTEBOOK_HOME": str(home), "SSL_CERT_FILE": str(upstream.authority)}
     made = subprocess.run(
         [sys.executable, "-m", "routebook", "keys", "create", "--name", "bench", "--config", str(config)],
         capture_output=True, text=True, env=env, check=False,
