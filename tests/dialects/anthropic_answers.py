@@ -10,7 +10,7 @@ from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects.anthropic import UPSTREAM
 from routebook.wire.http import HttpHead
-from routebook.wire.text import expand
+from tests.dialects.plainest import plainest
 
 STREAM = HttpHead(200, {"content-type": "text/event-stream; charset=utf-8"})
 JSON = HttpHead(200, {"content-type": "application/json"})
@@ -65,7 +65,7 @@ def pieces(head: HttpHead, parts: list[bytes]) -> list[Event]:
     out: list[Event] = []
     for part in parts:
         out += reader.feed(part)
-    return expand([*out, *reader.end()])
+    return plainest([*out, *reader.end()])
 
 
 def comparable(events: list[Event]) -> list[Any]:

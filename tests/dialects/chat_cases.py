@@ -13,7 +13,7 @@ from routebook.core.ids import Mint
 from routebook.dialects.openai_chat import SURFACE, ChatUpstream
 from routebook.dialects.vendors import Vendor
 from routebook.wire.http import HttpHead, HttpRequest
-from routebook.wire.text import expand
+from tests.dialects.plainest import plainest
 
 JSON = "application/json"
 SSE = "text/event-stream"
@@ -52,7 +52,7 @@ def read_once(body: bytes, kind: str, step: int | None = None, junk: bytes = b""
     out: list[Event] = []
     for piece in [*pieces, *([junk] if junk else [])]:
         out += reader.feed(piece)
-    return expand(out + reader.end())
+    return plainest(out + reader.end())
 
 
 def comparable(events: list[Event]) -> list[Any]:

@@ -16,8 +16,8 @@ from routebook.dialects.base import Upstream
 from routebook.dialects.openai_chat import SURFACE
 from routebook.metering.meter import Meter
 from routebook.wire.http import HttpHead
-from routebook.wire.text import expand
 from tests.dialects.chat_cases import SSE, comparable, hello
+from tests.dialects.plainest import compact, plainest
 from tests.dialects.test_openai_chat_writer import RECEIPT, STAMP
 
 WORDS = ["a", "b", "ü\n", 'say "x"', "\\", "日本\u2028", "😀", "z"]
@@ -33,7 +33,8 @@ def metered(events: list[Event]) -> dict[str, Any]:
     meter = Meter()
     for event in events:
         meter.feed(event)
-    return {name: getattr(meter, name) for name in (*(n for n in Meter.__slots__ if n[0] != "_"), "usage", "reported")}
+    known = {name: getattr(meter, name) for name in Meter.__slots__ if not name.startswith("_")}
+    return {**known, "usage": compact(meter.usage), "reported": meter.reported}
 
 
 def written(events: list[Event], streamed: bool) -> list[Any]:
@@ -48,7 +49,7 @@ def written(events: list[Event], streamed: bool) -> list[Any]:
 
 def settled(events: list[Event]) -> list[Any]:
     """The events in their plainest form; of the reports of usage only the last, at the end: it replaces the others."""
-    whole = expand(events)
+    whole = plainest(events)
     reports = [event for event in whole if isinstance(event, Counted)]
     return comparable([event for event in whole if not isinstance(event, Counted)] + [*reports[-1:]])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from routebook.core.events import Counted, Delta, Finish, Start, ToolDelta
@@ -39,7 +41,8 @@ def test_a_plain_stream_gives_start_text_finish_and_usage_in_order() -> None:
     assert events[3] == Finish("stop", native="end_turn")
     usage = last_usage(events)
     assert (usage.prompt, usage.completion) == (10, 7)
-    assert usage.raw == {"input_tokens": 10, "output_tokens": 7, "service_tier": "standard"}
+    assert usage.raw is not None
+    assert json.loads(usage.raw) == {"input_tokens": 10, "output_tokens": 7, "service_tier": "standard"}
 
 
 def test_thinking_becomes_reasoning_and_signed_details_in_order() -> None:
@@ -273,7 +276,8 @@ def test_counts_that_make_no_sense_are_unknown_not_zero() -> None:
     usage = {"input_tokens": -3, "output_tokens": "many", "cache_read_input_tokens": True}
     got = last_usage(read(message({"type": "text", "text": "x"}, usage=usage), JSON))
     assert (got.prompt, got.completion, got.cached, got.reasoning, got.web_searches) == (None, None, None, None, None)
-    assert got.raw == usage
+    assert got.raw is not None
+    assert json.loads(got.raw) == usage
 
 
 def test_the_tier_is_the_one_that_served() -> None:

@@ -20,8 +20,9 @@ from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, 
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects.gemini import UPSTREAM
+from routebook.wire import codec
 from routebook.wire.http import HttpHead
-from routebook.wire.text import expand
+from tests.dialects.plainest import plainest
 
 SSE = "text/event-stream"
 JSON = "application/json; charset=UTF-8"
@@ -39,7 +40,7 @@ def fed(pieces: list[bytes], answer: HttpHead) -> list[Any]:
     for piece in pieces:
         events += reader.feed(piece)
     events += reader.end()
-    events = expand(events)
+    events = plainest(events)
     return [(type(e.fault), e.fault.message) if isinstance(e, Failed) else e for e in events]
 
 
@@ -92,10 +93,10 @@ def test_a_stream_gives_start_deltas_finish_and_usage_in_order() -> None:
     assert events == [
         Start("r-1", "gemini-2.5-flash"),
         Delta(role="assistant", text="Good "),
-        Counted(Usage(prompt=7, raw={"promptTokenCount": 7})),
+        Counted(Usage(prompt=7, raw=codec.encode({"promptTokenCount": 7}))),
         Delta(text="day"),
         Finish("stop", "STOP"),
-        Counted(Usage(prompt=7, completion=3, raw=COUNTS)),
+        Counted(Usage(prompt=7, completion=3, raw=codec.encode(COUNTS))),
     ]
 
 
@@ -105,7 +106,7 @@ def test_a_unary_answer_gives_the_same_events_with_one_delta() -> None:
         Start("r"),
         Delta(role="assistant", text="Good day"),
         Finish("length", "MAX_TOKENS"),
-        Counted(Usage(prompt=7, completion=3, raw=COUNTS)),
+        Counted(Usage(prompt=7, completion=3, raw=codec.encode(COUNTS))),
     ]
 
 
@@ -168,7 +169,7 @@ def test_a_broken_frame_is_garbage_and_silences_the_reader() -> None:
 
 def test_usage_that_comes_after_the_finish_counts() -> None:
     events = stream(frame({"text": "a"}, finish="STOP"), {"usageMetadata": COUNTS})
-    assert events[-1] == Counted(Usage(prompt=7, completion=3, raw=COUNTS))
+    assert events[-1] == Counted(Usage(prompt=7, completion=3, raw=codec.encode(COUNTS)))
 
 
 def test_a_partial_report_never_takes_counts_back() -> None:
@@ -211,7 +212,7 @@ def test_every_count_is_normalised() -> None:
         image_prompt=29,
         video_prompt=15,
         image_completion=12,
-        raw=report,
+        raw=codec.encode(report),
     )
 
 

@@ -25,7 +25,7 @@ from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects.base import Upstream
 from routebook.wire.http import HttpHead
-from routebook.wire.text import expand
+from tests.dialects.plainest import plainest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT.parent / "shared" / "exchanges"
@@ -156,7 +156,7 @@ def read(upstream: Upstream, head: HttpHead, pieces: Iterable[bytes]) -> list[Ev
     for piece in pieces:
         out += reader.feed(piece)
     out += reader.end()
-    return expand(out)
+    return plainest(out)
 
 
 def facts(events: Iterable[Event]) -> Facts:

@@ -13,6 +13,7 @@ import pytest
 from routebook.core.errors import UpstreamFault
 from routebook.core.usage import Usage
 from routebook.dialects.anthropic import UPSTREAM
+from routebook.wire import codec
 from tests.exchanges.harness import (
     FOLDER,
     Exchange,
@@ -113,7 +114,7 @@ def expected_usage(usage: dict[str, Any]) -> Usage:
         cache_write_1h=hour,
         web_searches=tools.get("web_search_requests"),
         web_fetches=tools.get("web_fetch_requests"),
-        raw=usage,
+        raw=codec.encode(usage),
     )
 
 

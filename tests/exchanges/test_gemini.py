@@ -14,6 +14,7 @@ import pytest
 from routebook.core.errors import UpstreamCredential, UpstreamGarbage, UpstreamLimited, UpstreamRefused
 from routebook.core.usage import Usage
 from routebook.dialects.gemini import UPSTREAM
+from routebook.wire import codec
 from tests.exchanges.harness import Exchange, Facts, check, differences, exchanges, read_three_ways, refused
 
 FILES = ("google-ai-studio.generate_content", "google.generate_content", "google-vertex.generate_content")
@@ -53,7 +54,7 @@ def expected_usage(frames: list[dict[str, Any]]) -> Usage:
         image_completion=total(report.get("candidatesTokensDetails", []), "IMAGE"),
         web_searches=(len(queries) if per_query else 1) if queries else None,
         web_fetches=len(fetched) or None,
-        raw=report,
+        raw=codec.encode(report),
     )
 
 

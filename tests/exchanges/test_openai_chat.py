@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from routebook.core.errors import UpstreamCredential, UpstreamRefused
+from routebook.core.events import Plain
 from routebook.core.usage import Usage
 from routebook.dialects.openai_chat import UPSTREAM
+from routebook.wire import codec
+from tests.dialects.test_openai_chat_common import both_ways
 from tests.exchanges.harness import (
     FOLDER,
     Exchange,
@@ -78,7 +81,7 @@ def expected_usage(usage: dict[str, Any]) -> Usage:
         accepted_prediction=of_details(usage, "completion_tokens_details", "accepted_prediction_tokens"),
         rejected_prediction=of_details(usage, "completion_tokens_details", "rejected_prediction_tokens"),
         web_searches=of_details(usage, "server_tool_use_details", "web_search_requests"),
-        raw=usage,
+        raw=codec.encode(usage),
     )
 
 
@@ -159,3 +162,12 @@ def test_a_recorded_chat_answer_gives_the_facts_its_json_holds(file: str, name: 
         check(file, exchange, ["no chat answer"] if facts.failed is not None else [])
         return
     check(file, exchange, differences(read_three_ways(UPSTREAM, exchange), expected(exchange)))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_recorded_whole_answers_say_the_same_the_short_way_and_the_full_way(file: str) -> None:
+    short = 0
+    for exchange in exchanges(file):
+        if exchange.status == 200 and exchange.content_type == "application/json":
+            short += any(isinstance(event, Plain) for event in both_ways(exchange.body))
+    print(f"{file}: {short} whole answers took the short way")

@@ -91,6 +91,8 @@ class Plain(msgspec.Struct, frozen=True):
     """UTF-8 bytes of all the text, unescaped"""
     chars: int
     """characters of all the text"""
+    role: str | None = None
+    """of the message, where it came with the first piece"""
     report: Callable[[], Counted] | None = None
     """gives the usage that came with the last piece, where it is worth working out"""
 

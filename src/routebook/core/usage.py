@@ -6,8 +6,6 @@ tokens. None means: the provider did not say. Source of the normalisation: gener
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 
@@ -36,8 +34,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     web_searches: int | None = None
     """Searches the provider ran (a number of requests)."""
     web_fetches: int | None = None
-    raw: dict[str, Any] | None = None
-    """The provider's own usage object, verbatim (fractional numbers as Decimal)."""
+    raw: bytes | None = None
+    """The provider's own usage object, as JSON."""
 
     @property
     def empty(self) -> bool:

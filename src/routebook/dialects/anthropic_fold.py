@@ -66,7 +66,7 @@ def usage_of(raw: dict[str, Any]) -> Usage:
         cache_write_1h=long,
         web_searches=_count(tools.get("web_search_requests")) if isinstance(tools, dict) else None,
         web_fetches=_count(tools.get("web_fetch_requests")) if isinstance(tools, dict) else None,
-        raw=raw,
+        raw=codec.encode(raw),
     )
 
 

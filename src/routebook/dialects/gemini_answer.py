@@ -105,7 +105,7 @@ class Answer:
         self._late = report
         _, searches, fetches = self._counted
         late = partial(_counted, report, self._report, searches, fetches)
-        return Plain(run.index, run.texts, run.size, run.chars, late)
+        return Plain(run.index, run.texts, run.size, run.chars, report=late)
 
     def frame(self, value: Any, *, whole: bool) -> list[Event]:
         """The events of one frame; `whole`: it is the entire answer, so what it lacks does not come any more."""

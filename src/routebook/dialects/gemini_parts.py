@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from routebook.core.usage import Usage
+from routebook.wire import codec
 
 
 def words(text: str) -> frozenset[str]:
@@ -80,7 +81,7 @@ def usage(report: dict[str, Any], searches: int | None, fetches: int | None) -> 
         image_completion=outputs.get("IMAGE"),
         web_searches=searches,
         web_fetches=fetches,
-        raw=report,
+        raw=codec.encode(report),
     )
 
 

@@ -138,10 +138,14 @@ class Meter:
 
 def believable(usage: Usage) -> Usage:
     """The report without counts that cannot be: below 0 or above COUNT_MAX. What the provider wrote stays in `raw`."""
+    known = [count for count in msgspec.structs.astuple(usage)[:_RAW] if count]
+    if not known or (max(known) <= COUNT_MAX and min(known) >= 0):
+        return usage
     wrong = {
         name: None for name in _COUNTS if (count := getattr(usage, name)) is not None and not 0 <= count <= COUNT_MAX
     }
-    return msgspec.structs.replace(usage, **wrong) if wrong else usage
+    return msgspec.structs.replace(usage, **wrong)
 
 
+_RAW = Usage.__struct_fields__.index("raw")
 _COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "raw")

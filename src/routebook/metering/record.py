@@ -18,6 +18,7 @@ from routebook.core.generation import AttemptRow, Folded, Intent, Outcome, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
 from routebook.core.usage import Usage
+from routebook.wire import codec
 
 Latency = Literal["total", "first_token"]
 
@@ -166,7 +167,7 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "usage_source": None if end is None else end.usage_source,
         "reference_tokens": tokenizer or "native",
         "counts": _reported(known.usage),
-        "provider_usage": known.usage.raw,
+        "provider_usage": _provider_usage(known.usage.raw),
         **_money(intent, end, charge),
         "marks": _marks(intent, end),
         "attempts": [_attempt(intent, row) for row in known.attempts],
@@ -176,6 +177,16 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "upstream": upstream,
         "daybook": None if place is None else {"name": place[0], "n": intent.n, "seq": folded.seq},
     }
+
+
+def _provider_usage(raw: bytes | None) -> Any:
+    """The provider's own object; as text where a member that nobody counts is not what JSON allows."""
+    if raw is None:
+        return None
+    try:
+        return codec.decode_exact(raw)
+    except codec.DecodeError:
+        return raw.decode("utf-8", "replace")
 
 
 def _money(intent: Intent, end: Outcome | None, charge: Charge) -> dict[str, Any]:

@@ -53,6 +53,11 @@ def convert(value: Any, kind: type[T], *, strict: bool = True) -> T:
     return msgspec.convert(value, kind, strict=strict)
 
 
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """What decodes JSON into this type, made once. Raises any of BAD."""
+    return msgspec.json.Decoder(kind).decode
+
+
 def pack(value: Any) -> bytes:
     """msgpack bytes of a struct; Decimal travels as its string, so no digit is lost."""
     return _pack.encode(value)
@@ -84,7 +89,8 @@ def _decode_error(error: Exception) -> msgspec.DecodeError:
 
 _exact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 
-decode_text = msgspec.json.Decoder(str).decode
-"""One JSON string with its quotes, as text. For the hottest path, so it raises what the decoder raises: BAD_TEXT."""
+BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""What `decoder(…)` and `decode_text` raise: they are for the hottest path and translate nothing."""
 
-BAD_TEXT = (msgspec.DecodeError, UnicodeDecodeError)
+decode_text: Callable[[bytes], str] = msgspec.json.Decoder(str).decode
+"""One JSON string with its quotes, as text."""

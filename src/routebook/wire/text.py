@@ -13,24 +13,24 @@ from routebook.core.events import Delta, Event, Plain
 from routebook.wire import codec
 
 
-def plain(index: int, pieces: list[bytes]) -> Plain | None:
+def plain(index: int, pieces: list[bytes], role: str | None = None) -> Plain | None:
     """The event of these pieces of one choice's text, none of them empty; None if one of them is not valid."""
     gaps = len(pieces) - 1
     joined = b" ".join(pieces) if gaps else pieces[0]
     try:
         said = codec.decode_text(b'"' + joined + b'"')
-    except codec.BAD_TEXT:
+    except codec.BAD:
         return None
     chars = len(said)
     size = chars if said.isascii() else len(joined) if 92 not in joined else len(said.encode())
-    return Plain(index, pieces, size - gaps, chars - gaps)
+    return Plain(index, pieces, size - gaps, chars - gaps, role)
 
 
 def decoded(piece: bytes) -> str | None:
     """One piece as text, None if it is not valid."""
     try:
         return codec.decode_text(b'"' + piece + b'"')
-    except codec.BAD_TEXT:
+    except codec.BAD:
         return None
 
 
@@ -44,7 +44,9 @@ def expand(events: Iterable[Event]) -> list[Event]:
     out: list[Event] = []
     for event in events:
         if isinstance(event, Plain):
-            out += [Delta(index=event.index, text=said) for said in texts(event)]
+            first, *others = texts(event)
+            out.append(Delta(index=event.index, role=event.role, text=first))
+            out += [Delta(index=event.index, text=said) for said in others]
             if event.report is not None:
                 out.append(event.report())
         else:

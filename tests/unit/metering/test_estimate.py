@@ -135,6 +135,6 @@ def test_an_estimate_keeps_what_the_provider_said(known: Usage, prompt: int, com
 
 
 def test_an_estimate_keeps_the_cache_counts_that_came_early() -> None:
-    known = Usage(prompt=80, cached=70, cache_write=5, raw={"input_tokens": 5})
+    known = Usage(prompt=80, cached=70, cache_write=5, raw=b'{"input_tokens":5}')
     found = estimate(400, 12, 2, known)
-    assert (found.cached, found.cache_write, found.raw) == (70, 5, {"input_tokens": 5})
+    assert (found.cached, found.cache_write, found.raw) == (70, 5, b'{"input_tokens":5}')

@@ -334,7 +334,7 @@ def test_our_additions_explain_the_charge_and_the_call() -> None:
         delivered_frames=20,
         delivered_bytes=99,
         moderation_ns=1 * MS,
-        usage=Usage(prompt=100, completion=20, raw={"prompt_tokens": 100}),
+        usage=Usage(prompt=100, completion=20, raw=b'{"prompt_tokens":100,"rate":0.10}'),
     )
     own = record(ended(end=end, hold=Decimal("0.0005")))["routebook"]
     assert own["lines"][0] == {
@@ -348,9 +348,15 @@ def test_our_additions_explain_the_charge_and_the_call() -> None:
     assert own["upstream"] == {"model": "large-2026-01", "provider": None}
     assert own["daybook"] == {"name": "ABC", "n": 5, "seq": 7}
     assert own["delivered"] == {"frames": 20, "bytes": 99}
-    assert own["provider_usage"] == {"prompt_tokens": 100}
+    assert own["provider_usage"] == {"prompt_tokens": 100, "rate": Decimal("0.10")}
     assert own["price_revision"] == "2024-07"
     assert own["outcome"] == "done"
+
+
+@pytest.mark.parametrize("raw", [b'{"x":"\xff"}', b'{"x":1e99999999999999999999}', b'{"x":"\\ud800"}'])
+def test_a_usage_object_that_is_not_quite_json_is_shown_as_text(raw: bytes) -> None:
+    own = record(ended(end=outcome(usage=Usage(prompt=1, completion=2, raw=raw))))["routebook"]
+    assert own["provider_usage"] == raw.decode("utf-8", "replace")
 
 
 def test_a_providers_error_body_is_not_shown_to_the_caller() -> None:

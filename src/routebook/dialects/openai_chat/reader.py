@@ -19,6 +19,7 @@ from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects import faults, plain
+from routebook.dialects.openai_chat.common import common_answer
 from routebook.dialects.openai_chat.message import Calls, content_of
 from routebook.dialects.openai_chat.usage import counts
 from routebook.wire import codec, sse
@@ -106,8 +107,8 @@ class ChatReader:
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._shown: dict[str, Any] = {}
-        self._lane = plain.Lane(_BEGINS, _PREFIXES, _loose)
-        self._frames = plain.Frames(self._lane)
+        self._frames = _NO_FRAMES  # until the answer turns out to be a stream
+        self._lane = _NO_LANE
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that these bytes complete. Never raises."""
@@ -134,8 +135,8 @@ class ChatReader:
             for event in events:
                 out += self._event(event)
             return out + self._close()
-        body = b"".join(self._pieces)
-        if not body.strip():
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if self._mode != "unary" and not body.strip():
             return self._fail(UpstreamLost("The provider ended its answer before the first byte; try again."))
         if self._mode == "unary":
             return self._whole(body)
@@ -145,6 +146,9 @@ class ChatReader:
 
     def _sniff(self, data: bytes) -> list[Event]:
         """The first bytes say what the answer is; the content type only helps where they leave it open."""
+        if not self._pieces and data[:1] == b"{":
+            self._mode = "unary"
+            return self._collect(data)
         self._pieces.append(data)
         held = b"".join(self._pieces)
         start = held.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -159,6 +163,8 @@ class ChatReader:
         if declared or start.startswith(_MARKS):
             self._mode = "stream"
             self._pieces = []
+            self._lane = plain.Lane(_BEGINS, _PREFIXES, _loose)
+            self._frames = plain.Frames(self._lane)
             return self._stream(held)
         if any(mark.startswith(start) for mark in _MARKS):
             return []
@@ -208,6 +214,9 @@ class ChatReader:
         return out
 
     def _whole(self, body: bytes) -> list[Event]:
+        if (common := common_answer(body, _REASONS)) is not None:
+            self._closed = True
+            return common
         try:
             value = _decode_leading(body.removeprefix(b"\xef\xbb\xbf").strip())
         except codec.DecodeError:
@@ -355,6 +364,11 @@ def _loose(tail: bytes) -> plain.Tail:
     """Padding against traffic analysis differs from frame to frame and means nothing."""
     padding = _PADDING.search(tail)
     return plain.Tail(tail) if padding is None else plain.Tail(tail[: padding.end()], _PADDED)
+
+
+_NO_LANE = plain.Lane(_BEGINS, ())
+_NO_FRAMES = plain.Frames(_NO_LANE)
+"""Stand for a stream that has not begun: never fed, so never clear."""
 
 
 def _is_error(value: dict[str, Any]) -> bool:

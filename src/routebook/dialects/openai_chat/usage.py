@@ -13,10 +13,15 @@ from decimal import Decimal
 from typing import Any
 
 from routebook.core.usage import Usage
+from routebook.dialects.openai_chat.common import common_usage
+from routebook.wire import codec
 
 
 def counts(raw: dict[str, Any]) -> Usage | None:
     """The canonical usage of one report, None if it counts nothing. Unknown is None; negative numbers are unknown."""
+    written = codec.encode(raw)
+    if (usage := common_usage(written)) is not None:
+        return usage
     prompt_details = _part(raw, "prompt_tokens_details", "input_tokens_details")
     completion_details = _part(raw, "completion_tokens_details", "output_tokens_details")
     prompt = _first(raw, "prompt_tokens", "input_tokens")
@@ -54,7 +59,7 @@ def counts(raw: dict[str, Any]) -> Usage | None:
         accepted_prediction=_first(completion_details, "accepted_prediction_tokens"),
         rejected_prediction=_first(completion_details, "rejected_prediction_tokens"),
         web_searches=_most(_first(tools, "web_search_requests"), _first(raw, "num_search_queries")),
-        raw=raw,
+        raw=written,
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from routebook.core.errors import Fault, Internal, UpstreamFault
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta
-from routebook.core.usage import Usage
 from routebook.dialects.base import Receipt, Stamp
 from routebook.dialects.openai_chat.fold import Choice
+from routebook.dialects.openai_chat.receipt import UsageObject, usage_object
 from routebook.wire import codec, sse
 from routebook.wire.text import texts
 
@@ -132,11 +134,42 @@ class StreamWriter:
 
     def end(self, receipt: Receipt) -> bytes:
         """The usage chunk and the end mark."""
-        return self._chunk(None, {"usage": usage_object(receipt)}) + sse.DONE
+        usage = codec.encode(usage_object(receipt))
+        return b"".join((self._head, b',"choices":[],"usage":', usage, self._tail, sse.DONE))
 
     def keepalive(self) -> bytes:
         """A comment."""
         return KEEPALIVE
+
+
+class _Message(msgspec.Struct):
+    """A message that is nothing but text; the members that a longer one has are null."""
+
+    role: str
+    content: msgspec.Raw
+    refusal: None = None
+    reasoning: msgspec.UnsetType | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int
+    finish_reason: str
+    native_finish_reason: str | None
+    message: _Message
+
+
+class _Body(msgspec.Struct):
+    """A whole answer of one such message."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    provider: str | msgspec.UnsetType
+    system_fingerprint: str | None
+    service_tier: str | msgspec.UnsetType
+    choices: list[_Choice]
+    usage: UsageObject
 
 
 class UnaryWriter:
@@ -151,6 +184,9 @@ class UnaryWriter:
         self._choices: dict[int, Choice] = {}
         self._more: dict[str, Any] = {}
         self._fault: Fault | None = None
+        self._only: Plain | None = None
+        """all that was said, as long as it is one piece of plain text and its finish"""
+        self._finish: Finish | None = None
 
     def start(self, stamp: Stamp) -> None:
         """Who answers."""
@@ -160,17 +196,37 @@ class UnaryWriter:
         """Folds; a unary answer gives nothing before its end."""
         match event:
             case Plain():
-                for piece in texts(event):
-                    self._choice(event.index).add(Delta(text=piece), self._more)
+                if self._only is None and not self._choices and len(event.texts) == 1:
+                    self._only = event
+                else:
+                    self._unfold()
+                    self._plain(event)
             case Delta():
+                self._unfold()
                 self._choice(event.index).add(event, self._more)
             case Finish():
-                self._choice(event.index).finish(event)
+                if self._only is not None and self._finish is None and self._only.index == event.index:
+                    self._finish = event
+                else:
+                    self._unfold()
+                    self._choice(event.index).finish(event)
             case Start():
                 self._start = event
             case Counted() | Failed():
                 pass
         return b""
+
+    def _unfold(self) -> None:
+        """More comes than one piece of text: from here on everything is folded."""
+        only, self._only = self._only, None
+        if only is not None:
+            self._plain(only)
+            if self._finish is not None:
+                self._choice(only.index).finish(self._finish)
+
+    def _plain(self, event: Plain) -> None:
+        for piece in texts(event):
+            self._choice(event.index).add(Delta(text=piece), self._more)
 
     def _choice(self, index: int) -> Choice:
         return self._choices.setdefault(index, Choice(index))
@@ -182,6 +238,9 @@ class UnaryWriter:
 
     def end(self, receipt: Receipt) -> bytes:
         """The whole body."""
+        if self._only is not None and self._finish is not None and self._fault is None and self._stamp is not None:
+            return self._short(self._stamp, self._only, self._finish, receipt)
+        self._unfold()
         if self._fault is not None:
             self._choice(0).fail(error_object(self._fault))
         stamp = self._stamp or Stamp("", 0, "", None)
@@ -199,6 +258,24 @@ class UnaryWriter:
         body["choices"] = [choice.written(self._exclude) for _, choice in sorted(self._choices.items())]
         body.update(self._more)
         body["usage"] = usage_object(receipt)
+        return codec.encode(body)
+
+    def _short(self, stamp: Stamp, only: Plain, finish: Finish, receipt: Receipt) -> bytes:
+        """The commonest body: one message, which is spliced in as its provider wrote it."""
+        message = _Message("assistant", msgspec.Raw(b'"' + only.texts[0] + b'"'))
+        if self._exclude:
+            message.reasoning = msgspec.UNSET
+        body = _Body(
+            stamp.id,
+            "chat.completion",
+            stamp.created,
+            stamp.model,
+            msgspec.UNSET if stamp.provider is None else stamp.provider,
+            self._start.system_fingerprint,
+            msgspec.UNSET if self._start.service_tier is None else self._start.service_tier,
+            [_Choice(only.index, finish.reason, finish.native, message)],
+            usage_object(receipt),
+        )
         return codec.encode(body)
 
     def keepalive(self) -> bytes:
@@ -279,54 +356,6 @@ def tool_delta(piece: ToolDelta) -> dict[str, Any]:
     else:
         out["function"] = {**body, "arguments": piece.arguments}
     return {**(piece.extra or {}), **out}
-
-
-def usage_object(receipt: Receipt) -> dict[str, Any]:
-    """The usage member: unknown totals are 0 and unknown details are left out; money is exact; no price, no cost
-    details."""
-    usage, charge = receipt.usage, receipt.charge
-    prompt, completion = usage.prompt or 0, usage.completion or 0
-    out: dict[str, Any] = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "cost": charge.total,
-        "is_byok": receipt.is_byok,
-        "prompt_tokens_details": _prompt_details(usage),
-        "cost_details": None,
-        "completion_tokens_details": _known(
-            reasoning_tokens=usage.reasoning or 0,
-            audio_tokens=usage.audio_completion,
-            image_tokens=usage.image_completion,
-            accepted_prediction_tokens=usage.accepted_prediction,
-            rejected_prediction_tokens=usage.rejected_prediction,
-        ),
-    }
-    if charge.upstream_prompt is not None and charge.upstream_completion is not None:
-        out["cost_details"] = {
-            "upstream_inference_cost": charge.upstream,
-            "upstream_inference_prompt_cost": charge.upstream_prompt,
-            "upstream_inference_completions_cost": charge.upstream_completion,
-        }
-    if usage.web_searches is not None:
-        out["server_tool_use"] = {"web_search_requests": usage.web_searches}
-        out["server_tool_use_details"] = {"web_search_requests": usage.web_searches}
-    return out
-
-
-def _prompt_details(usage: Usage) -> dict[str, Any]:
-    writes = [count for count in (usage.cache_write, usage.cache_write_1h) if count is not None]
-    return _known(
-        cached_tokens=usage.cached or 0,
-        cache_write_tokens=sum(writes) if writes else None,
-        audio_tokens=usage.audio_prompt,
-        video_tokens=usage.video_prompt,
-        image_tokens=usage.image_prompt,
-    )
-
-
-def _known(**counts: int | None) -> dict[str, Any]:
-    return {name: count for name, count in counts.items() if count is not None}
 
 
 def error_object(fault: Fault) -> dict[str, Any]:

@@ -1,0 +1,199 @@
+"""The commonest answers of the chat family as types, so that one decode reads them; all others take the full way.
+
+A type names every member that means something to the full way: those that are plain here with their type, those that
+would say more than text as null or empty. A member that is not named refuses the decode, so nothing is passed over.
+Usage objects are the exception: members that the full way does not read may stand in them, they travel in `raw`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from routebook.core.events import Counted, Event, Finish, Start
+from routebook.core.usage import Usage
+from routebook.wire import codec
+from routebook.wire.text import plain
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+class _Prompt(msgspec.Struct):
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    video_tokens: Count | None = None
+    cache_creation_tokens: None = None
+
+
+class _Completion(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    accepted_prediction_tokens: Count | None = None
+    rejected_prediction_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count | None = None
+    prompt_tokens_details: _Prompt | None = None
+    completion_tokens_details: _Completion | None = None
+    input_tokens_details: None = None
+    output_tokens_details: None = None
+    reasoning_tokens: None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    num_cached_tokens: Count | None = None
+    cache_read_input_tokens: None = None
+    cache_creation_input_tokens: None = None
+    server_tool_use_details: None = None
+    server_tool_use: None = None
+    num_search_queries: None = None
+
+
+_usage = codec.decoder(_Usage)
+_NO_PROMPT = _Prompt()
+_NO_COMPLETION = _Completion()
+
+
+def common_usage(raw: bytes) -> Usage | None:
+    """The counts of a usage object in OpenAI's own form; None for any other form, which `usage.counts` reads."""
+    try:
+        found = _usage(raw)
+    except codec.BAD:
+        return None
+    prompt = found.prompt_tokens_details or _NO_PROMPT
+    made = found.completion_tokens_details or _NO_COMPLETION
+    completion = found.completion_tokens
+    if found.total_tokens is not None and found.total_tokens > found.prompt_tokens + completion:
+        return None  # the provider counts something apart
+    cached = prompt.cached_tokens
+    for told in (found.prompt_cache_hit_tokens, found.cached_tokens, found.num_cached_tokens):
+        if told is not None and (cached is None or told > cached):
+            cached = told
+    return Usage(
+        found.prompt_tokens,
+        completion,
+        made.reasoning_tokens,
+        cached,
+        prompt.cache_write_tokens,
+        None,
+        prompt.audio_tokens,
+        None,
+        made.audio_tokens,
+        prompt.image_tokens,
+        prompt.video_tokens,
+        made.image_tokens,
+        made.accepted_prediction_tokens,
+        made.rejected_prediction_tokens,
+        None,
+        None,
+        raw,
+    )
+
+
+# --- whole answers ----------------------------------------------------------------------------------------------------
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    content: msgspec.Raw
+    role: str | None = None
+    refusal: None = None
+    annotations: list[Any] | None = None
+    tool_calls: list[Any] | None = None
+    images: list[Any] | None = None
+    reasoning_details: list[Any] | None = None
+    function_call: None = None
+    audio: None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    index: int | None = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    message: _Message
+    finish_reason: str
+    index: Annotated[int, msgspec.Meta(ge=0, lt=4096)] = 0
+    native_finish_reason: str | None = None
+    logprobs: None = None
+    usage: None = None
+    error: None = None
+    text: None = None
+    stop_reason: None = None
+    matched_stop: None = None
+    content_filter_results: None = None
+    routed_experts: None = None
+    token_ids: None = None
+    seed: None = None
+
+
+class _Answer(msgspec.Struct, forbid_unknown_fields=True):
+    choices: list[_Choice]
+    id: str | None = None
+    object: str | None = None
+    created: Any = None
+    model: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    provider: str | None = None
+    obfuscation: Any = None
+    status_code: Any = None
+    error: None = None
+    x_groq: None = None
+    usage_breakdown: None = None
+    metrics: None = None
+    kv_transfer_params: None = None
+    prompt_filter_results: None = None
+    prompt_logprobs: None = None
+    prompt_text: None = None
+    prompt_token_ids: None = None
+
+
+_answer = codec.decoder(_Answer)
+
+
+def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
+    """The events of a whole answer with one choice that holds nothing but text, None for every other answer.
+
+    `reasons` normalises the provider's finish reason.
+    """
+    try:
+        found = _answer(body)
+    except codec.BAD:
+        return None
+    if len(found.choices) != 1 or found.object == "error":
+        return None
+    choice = found.choices[0]
+    message = choice.message
+    if message.annotations or message.tool_calls or message.images or message.reasoning_details:
+        return None
+    content = bytes(message.content)
+    if len(content) < 3 or content[0] != 34 or not choice.finish_reason:
+        return None
+    said = plain(choice.index, [content[1:-1]], message.role or None)
+    report = bytes(found.usage)
+    # Members that nobody counts are not decoded here, so nothing but ASCII without escapes is sure to be JSON.
+    usage = common_usage(report) if report.isascii() and 92 not in report else None
+    if said is None or usage is None:
+        return None
+    reason, native = choice.finish_reason, choice.native_finish_reason or choice.finish_reason
+    return [
+        Start(
+            found.id or None,
+            found.model or None,
+            found.service_tier or None,
+            found.system_fingerprint or None,
+            found.provider or None,
+        ),
+        said,
+        Finish(reasons.get(reason) or reasons.get(reason.lower(), "stop"), native, choice.index),
+        Counted(usage),
+    ]
