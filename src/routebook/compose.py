@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import socket
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
+from routebook.config.problems import ConfigError
 from routebook.config.settings import Settings
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
 from routebook.corridor.ports import App, Moderator
+from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
+from routebook.daybook.folder import DaybookLocked
+from routebook.daybook.library import Siblings
 from routebook.daybook.reference import TokenCounter
 from routebook.daybook.reference import available as tokenizer_available
 from routebook.dialects import registry
 from routebook.edge.asgi import Edge
+from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
+from routebook.edge.native import Edge as NativeEdge
+from routebook.edge.native_server import NativeServer
+from routebook.edge.server import HttpServer, Server
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
 from routebook.ledger.people import People
@@ -36,6 +47,7 @@ from routebook.observe.clock import NS, SystemClock, SystemDice
 from routebook.observe.log import log
 from routebook.observe.metrics import Metrics
 from routebook.store.open import open_store
+from routebook.store.port import Store
 from routebook.upstream.client import Client
 from routebook.upstream.credentials import Credentials
 from routebook.upstream.fetch import fetch
@@ -66,19 +78,25 @@ class Gateway:
     _transport: Transport = field(init=False)
     _counter: TokenCounter | None = field(init=False, default=None)
     _clock: SystemClock = field(init=False)
+    _siblings: Siblings = field(init=False)
+    _tls: ssl.SSLContext | None = field(init=False)
+    _native: Callable[[], NativeEdge] = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(init=False, default_factory=list)
     _stop_shipping: asyncio.Event = field(init=False)
 
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked."""
         settings, home = self.loaded.settings, self.loaded.home
+        self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)
         self._clock = SystemClock()
         vendors = known_vendors()
         self.stock = load_stock(self.loaded, self.environ, self._today(), vendors)
         ensure_home(home)
         store = open_store(settings, home)
-        daybook = FileDaybook(home, durability=settings.store.durability, accounting=accounting)
+        workers = settings.server.workers
+        daybook = FileDaybook(home, durability=settings.store.durability, accounting=accounting, slots=workers)
+        await take_over(home, workers, store, accounting)
         book, people, apps = Book(), People(self.loaded.admin_key_hash), Apps(store)
         await restore(book, store, [daybook])
         await people.refresh(store)
@@ -110,8 +128,10 @@ class Gateway:
         self._shipper = Shipper(daybook, store)
         self._stop_shipping = asyncio.Event()
         surfaces = registry.surfaces()
-        control = control_app(self.app, surfaces["openai_chat"], self.readiness)
+        self._siblings = Siblings(home)
+        control = control_app(self.app, surfaces["openai_chat"], self.readiness, self._siblings.read)
         self.edge = Edge(lambda: self.app, surfaces, control)
+        self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())
         if daybook.recovered:
             log.warning("%d calls of the last run were interrupted; their records say so", daybook.recovered)
         self._tasks = [
@@ -119,6 +139,34 @@ class Gateway:
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
         ]
+
+    def server(self, port: int | None = None, bind: Callable[[], socket.socket] | None = None) -> Server:
+        """The HTTP server of the configured edge, not started yet. `port`: that one instead of the configured one.
+        `bind` gives the socket of one worker among several, which share its address."""
+        settings = self.app.settings.server
+        port = settings.port if port is None else port
+        if settings.edge == "asgi":
+            return HttpServer(self.edge, settings.host, port, self._tls)
+        path = None if settings.unix_socket is None else Path(settings.unix_socket).expanduser()
+
+        def own() -> socket.socket:
+            if path is not None:
+                return unix_listener(path, settings.unix_socket_mode)
+            return tcp_listener(settings.host, port)
+
+        return NativeServer(self._native(), bind or own, self._tls, unlink=bind is None)
+
+    def _tls_of(self, settings: Settings) -> ssl.SSLContext | None:
+        """Raises ConfigError where the files are none that TLS can use."""
+        certificate, key = settings.server.tls_cert, settings.server.tls_key
+        if certificate is None:
+            return None
+        try:
+            return tls_context(Path(certificate).expanduser(), None if key is None else Path(key).expanduser())
+        except OSError as error:
+            reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else error
+            problem = ConfigError(f"no certificate and key for TLS in there: {reason}", ("server", "tls_cert"))
+            raise self.loaded.located(problem) from None
 
     def readiness(self) -> Readiness:
         """What /readyz says now."""
@@ -152,6 +200,7 @@ class Gateway:
         shipped = await self._all_shipped()
         await self._transport.aclose()
         await self._daybook.aclose()
+        self._siblings.close()
         await self.app.store.close()
         return shipped
 
@@ -165,8 +214,9 @@ class Gateway:
 
     async def _wait_for_calls(self, seconds: float) -> None:
         deadline = self._clock.now_ns() + int(seconds * NS)
-        while self.app.entries and self._clock.now_ns() < deadline:
-            await asyncio.sleep(POLL_SECONDS)  # noqa: ASYNC110 - calls end in many ways; at stop a poll is the plain one
+        # Calls end in many ways; at stop a poll is the plain one.
+        while self.app.entries and self._clock.now_ns() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _all_shipped(self) -> bool:
         with contextlib.suppress(Exception):
@@ -210,6 +260,26 @@ class Gateway:
 
     def _today(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_ns() // NS, UTC)
+
+
+async def take_over(home: Path, workers: int, store: Store, accounting: Accounting) -> int:
+    """Bring the daybooks of workers that the gateway no longer has to their end: open calls become `interrupted`, all
+    rows go to the store. How many daybooks had something left. Raises Unavailable if the store is away."""
+    taken = 0
+    for name in folder.names(home)[workers:]:
+        try:
+            book = FileDaybook(home, accounting=accounting, left_behind=name)
+        except DaybookLocked:
+            continue  # a sibling that starts at the same moment is at it
+        try:
+            shipper = Shipper(book, store)
+            rows = 0
+            while shipped := await shipper.ship_once():
+                rows += shipped
+            taken += rows > 0
+        finally:
+            await book.aclose()
+    return taken
 
 
 def accounting_of(settings: Settings) -> Accounting:

@@ -18,7 +18,7 @@ import uvloop
 
 from routebook.compose import Gateway
 from routebook.corridor.ports import Moderator
-from routebook.edge.server import HttpServer
+from routebook.edge.server import Server
 from routebook.load.settings import Flags, load_settings
 from routebook.testing.provider import Rates, ScriptedProvider
 
@@ -106,6 +106,7 @@ class RunningGateway:
         self.moderator = moderator
         self.port = 0
         self.gateway: Gateway
+        self.server: Server
         self.shipped: bool | None = None
         """what stopping said: all rows are in the store"""
         self._loop: asyncio.AbstractEventLoop
@@ -179,7 +180,7 @@ class RunningGateway:
             loaded = load_settings(self.config, self.environ, Flags(home=self.home))
             self.gateway = Gateway(loaded, self.environ, self.moderator)
             await self.gateway.start()
-            server = HttpServer(self.gateway.edge, "127.0.0.1", 0)
+            server = self.server = self.gateway.server(0)
             await server.start()
         except BaseException as error:
             ready.put(error)

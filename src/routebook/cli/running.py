@@ -22,6 +22,7 @@ from routebook.cli.problems import CannotListen
 
 if TYPE_CHECKING:
     from routebook.compose import Gateway
+    from routebook.edge.server import Server
 
 R = TypeVar("R")
 
@@ -101,15 +102,13 @@ async def served(gateway: Gateway, ports: Sequence[int]) -> AsyncIterator[Runnin
 
     Raises CannotListen, and what `Gateway.start` raises.
     """
-    from routebook.edge.server import HttpServer
-
     host = gateway.loaded.settings.server.host
     await gateway.start()
     running: Running | None = None
-    server: HttpServer | None = None
+    server: Server | None = None
     try:
         for port in ports:
-            server = HttpServer(gateway.edge, host, port)
+            server = gateway.server(port)
             try:
                 await server.start()
             except OSError as error:

@@ -12,9 +12,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routebook.config.problems import ConfigError, KeyPath, misspelt
-from routebook.config.settings import PricingTable, ProviderTable, Settings
+from routebook.config.settings import PricingTable, ProviderTable, Server, Settings
 
 QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
+
+WORKERS_MAX = 64
+UNIX_PATH_MAX = 107
 
 _WORDS = {
     "int": "a whole number",
@@ -43,11 +46,7 @@ def parse_settings(table: Mapping[str, Any]) -> Settings:
 def check_settings(settings: Settings) -> None:
     """The limits that types cannot say. Raises ConfigError with the key path."""
     server, accounting = settings.server, settings.accounting
-    if server.workers != 1:
-        raise ConfigError("this version runs one worker; set it to 1 or leave it out", ("server", "workers"))
-    if not 0 <= server.port <= 65535:
-        raise ConfigError("a port is 0 (any free one) to 65535", ("server", "port"))
-    _at_least_zero(server.drain, ("server", "drain"))
+    _check_server(server)
     check_store_url(settings.store.url)
     for name in ("markup", "byok_fee", "credits", "unpriced_ceiling"):
         value = getattr(accounting, name)
@@ -66,6 +65,28 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(f'a model slug is "author/name", got "{model.slug}"', ("models", index, "slug"))
         if not model.endpoints:
             raise ConfigError("a model needs at least one [[models.endpoints]]", ("models", index))
+
+
+def _check_server(server: Server) -> None:
+    if not 1 <= server.workers <= WORKERS_MAX:
+        raise ConfigError(
+            f"1 to {WORKERS_MAX} workers; one for each core is the most that helps", ("server", "workers")
+        )
+    if server.edge == "asgi":
+        for name, value in (("workers", server.workers > 1), ("unix_socket", server.unix_socket is not None)):
+            if value:
+                raise ConfigError('only edge = "native" has that; leave one of the two out', ("server", name))
+    if not 0 <= server.port <= 65535:
+        raise ConfigError("a port is 0 (any free one) to 65535", ("server", "port"))
+    if server.tls_key is not None and server.tls_cert is None:
+        raise ConfigError("a key needs its certificate; name the file in tls_cert", ("server", "tls_key"))
+    if server.unix_socket is not None and not 0 < len(server.unix_socket.encode()) <= UNIX_PATH_MAX:
+        raise ConfigError(
+            f"a path of 1 to {UNIX_PATH_MAX} bytes; the system takes no longer one", ("server", "unix_socket")
+        )
+    if not 0 <= server.unix_socket_mode <= 0o777:
+        raise ConfigError("a file mode such as 0o660", ("server", "unix_socket_mode"))
+    _at_least_zero(server.drain, ("server", "drain"))
 
 
 def check_store_url(url: str) -> None:

@@ -15,8 +15,17 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
-    edge: Literal["asgi", "native"] = "asgi"
-    """`native` is accepted and served with ASGI: this version has no other edge"""
+    """processes; more than one need the native edge, and each has a daybook of its own"""
+    edge: Literal["asgi", "native"] = "native"
+    """`asgi` serves the same paths by uvicorn"""
+    tls_cert: str | None = None
+    """PEM file with the certificate and its chain; with it the port speaks HTTPS"""
+    tls_key: str | None = None
+    """PEM file with its key; None = it is in `tls_cert`"""
+    unix_socket: str | None = None
+    """path of a UNIX socket to listen on instead of host and port"""
+    unix_socket_mode: int = 0o600
+    """who may connect there"""
     drain: float = 10
     """seconds that SIGTERM lets running streams go on"""
 

@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 BASES = ("/api/v1", "/v1")
 
 
-def control_app(app: App, surface: Surface, ready: Callable[[], health.Readiness]) -> Starlette:
-    """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not."""
+def control_app(
+    app: App,
+    surface: Surface,
+    ready: Callable[[], health.Readiness],
+    elsewhere: generation.Elsewhere = generation.nowhere,
+) -> Starlette:
+    """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not;
+    `elsewhere` reads the daybooks of other workers."""
     api: list[BaseRoute] = [
         *catalog.routes(lambda: app.catalog),
         *keys.routes(app),
         *account.routes(app),
-        *generation.routes(app),
+        *generation.routes(app, elsewhere),
     ]
     routes: list[BaseRoute] = [*health.routes(app.metrics, ready), *(Mount(base, routes=api) for base in BASES)]
 

@@ -5,6 +5,7 @@ Source: generation record, section 1. A record of another account is answered li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.requests import Request
@@ -32,14 +33,22 @@ class GenerationDesk(Desk, Protocol):
     def settings(self) -> Settings: ...
 
 
-async def find(id: str, daybook: Daybook, store: Store) -> Folded | None:
-    """The call of that id: from the daybook that the id names if it is ours, else from the store; None if unknown.
+Elsewhere = Callable[[str, int], Folded | None]
+"""Reads call `n` of another worker's daybook by its name; None if neither is there."""
 
-    Raises Unavailable if only the store could know and it is away.
+
+def nowhere(name: str, n: int) -> None:
+    """There is no other worker."""
+
+
+async def find(id: str, daybook: Daybook, store: Store, elsewhere: Elsewhere = nowhere) -> Folded | None:
+    """The call of that id: from the daybook that the id names, else from the store; None if unknown.
+
+    Raises Unavailable if only a store or a daybook could know that cannot be read now.
     """
     place = locate(id)
-    if place is not None and place[0] == daybook.name:
-        call = daybook.read(place[1])
+    if place is not None:
+        call = daybook.read(place[1]) if place[0] == daybook.name else elsewhere(*place)
         # A number says where to look; only the whole id says that it is this call and not a guess.
         if call is not None and call.intent.id == id:
             return call
@@ -47,7 +56,7 @@ async def find(id: str, daybook: Daybook, store: Store) -> Folded | None:
     return None if stored is None else unpack(stored.folded, Folded)
 
 
-def routes(desk: GenerationDesk) -> list[Route]:
+def routes(desk: GenerationDesk, elsewhere: Elsewhere = nowhere) -> list[Route]:
     """The path, relative to the API's base. Any key reads the records of its own account."""
 
     async def generation(request: Request) -> Response:
@@ -55,7 +64,7 @@ def routes(desk: GenerationDesk) -> list[Route]:
         id = request.query_params.get("id", "").strip()
         if not id:
             raise BadRequest("The query parameter `id` is missing; send the value of the header X-Generation-Id.")
-        call = await find(id, desk.daybook, desk.store)
+        call = await find(id, desk.daybook, desk.store, elsewhere)
         if call is None or call.intent.account != key.account:
             raise NotFound(f"Generation {id[:80]} not found; check the id and that the key is of the same account.")
         return answer({"data": record(call, desk.settings.accounting.latency)})

@@ -68,8 +68,14 @@ class FileDaybook:
         accounting: Accounting = Accounting(),
         wait: float = 10.0,
         dice: Dice | None = None,
+        slots: int = 1,
+        left_behind: str | None = None,
     ) -> None:
-        self.name, self._lock = folder.claim(home, wait, dice or SystemDice())
+        """`slots`: how many processes the gateway has. `left_behind`: take over that daybook, at once or not at all."""
+        if left_behind is not None:
+            self.name, self._lock = left_behind, folder.adopt(home, left_behind)
+        else:
+            self.name, self._lock = folder.claim(home, wait, dice or SystemDice(), slots)
         try:
             self.path = folder.segment(home, self.name)
             folder.create_private(self.path)

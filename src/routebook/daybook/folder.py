@@ -74,21 +74,57 @@ def segment(home: Path, name: str, number: int = FIRST_SEGMENT) -> Path:
     return root(home) / name / f"{number:010d}.sqlite"
 
 
-def claim(home: Path, wait: float, dice: Dice) -> tuple[str, Lock]:
-    """The name of the daybook this process owns from now on, and its lock; a new one is made where none exists."""
+def claim(home: Path, wait: float, dice: Dice, slots: int = 1) -> tuple[str, Lock]:
+    """The name of the daybook this process owns from now on, and its lock. Raises DaybookLocked.
+
+    The first `slots` daybooks are for the processes of one gateway: a free one is taken, so that who comes for a
+    process that died takes over its book; else a new one is made while there are fewer.
+    """
     root(home).mkdir(mode=0o700, parents=True, exist_ok=True)
     choosing = Lock(root(home) / _LOCK_NAME)
-    choosing.acquire(wait)
-    try:
-        existing = names(home)
-        name = existing[0] if existing else base62(dice.roll(64) % 62**3, 3)
-        folder = root(home) / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock = Lock(folder / _LOCK_NAME)
-    finally:
-        choosing.release()
-    lock.acquire(wait)
+    pause = threading.Event()
+    tries = 1 + int(wait / _POLL)
+    while True:
+        choosing.acquire(wait)
+        try:
+            return _free_or_new(home, dice, slots)
+        except DaybookLocked:
+            tries -= 1
+            if tries <= 0:
+                raise
+        finally:
+            choosing.release()
+        pause.wait(_POLL)
+
+
+def _free_or_new(home: Path, dice: Dice, slots: int) -> tuple[str, Lock]:
+    existing = names(home)
+    refusal: DaybookLocked | None = None
+    for name in existing[:slots]:
+        lock = Lock(root(home) / name / _LOCK_NAME)
+        try:
+            lock.acquire(0)
+        except DaybookLocked as error:
+            refusal = refusal or error
+        else:
+            return name, lock
+    if refusal is not None and len(existing) >= slots:
+        raise refusal
+    name = base62(dice.roll(64) % 62**3, 3)
+    while name in existing:
+        name = base62(dice.roll(64) % 62**3, 3)
+    folder = root(home) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = Lock(folder / _LOCK_NAME)
+    lock.acquire(0)
     return name, lock
+
+
+def adopt(home: Path, name: str) -> Lock:
+    """The lock of one daybook that nobody of this gateway writes any more. Raises DaybookLocked at once if held."""
+    lock = Lock(root(home) / name / _LOCK_NAME)
+    lock.acquire(0)
+    return lock
 
 
 def holder(home: Path) -> str | None:

@@ -1,16 +1,56 @@
-"""Finds calls from outside the gateway: in the daybooks of the data folder first, then in the store."""
+"""Finds calls in the daybooks of the data folder that are written by others, then in the store."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
+from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, State
 from routebook.core.ids import locate
-from routebook.daybook.reading import ReadOnlyDaybook
+from routebook.daybook import folder
+from routebook.daybook.reading import ReadOnlyDaybook, has_table
 from routebook.store.port import Store
 from routebook.wire.codec import unpack
 
 _PAGE = 1000
+
+
+class Siblings:
+    """The daybooks of a worker's siblings, each opened read-only when it is first asked for."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._books: dict[str, ReadOnlyDaybook] = {}
+
+    def read(self, name: str, n: int) -> Folded | None:
+        """The call of that number in that daybook, None if there is no such daybook here, or no such call in it.
+
+        Raises Unavailable if the file cannot be read: whoever asks may ask again.
+        """
+        try:
+            book = self._books.get(name)
+            if book is None:
+                path = folder.segment(self._home, name)
+                if not has_table(path):
+                    return None
+                book = self._books[name] = ReadOnlyDaybook(self._home, name)
+            return book.read(n)
+        except sqlite3.Error as error:
+            self._drop(name)
+            raise Unavailable(
+                f"The daybook of another worker cannot be read ({error}); ask again.", retry_after=1
+            ) from error
+
+    def close(self) -> None:
+        for name in list(self._books):
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        book = self._books.pop(name, None)
+        if book is not None:
+            book.close()
 
 
 async def find(id: str, daybooks: Sequence[ReadOnlyDaybook], store: Store | None) -> Folded | None:

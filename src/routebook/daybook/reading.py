@@ -63,7 +63,7 @@ class ReadOnlyDaybook:
 
 def read_daybooks(home: Path) -> list[ReadOnlyDaybook]:
     """All daybooks of the data folder, in order of name; empty where no gateway ever ran."""
-    return [ReadOnlyDaybook(home, name) for name in folder.names(home) if _has_table(folder.segment(home, name))]
+    return [ReadOnlyDaybook(home, name) for name in folder.names(home) if has_table(folder.segment(home, name))]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -79,7 +79,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return conn
 
 
-def _has_table(path: Path) -> bool:
+def has_table(path: Path) -> bool:
+    """The file is a daybook. Raises sqlite3.Error if it cannot be read."""
     # A gateway that was killed while making its folder leaves an empty file, which is no daybook yet.
     if not path.is_file():
         return False

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from routebook.core.errors import BadRequest, Fault, NotFound, RequestTimeout, TooLarge
 from routebook.corridor.exchange import exchange
 from routebook.corridor.ports import App, Arrival, Watcher
 from routebook.dialects.base import Surface
+from routebook.edge.cors import with_cors
 from routebook.edge.surfaces import BY_PATH
 
 FULL_BYTES = 256 * 1024
@@ -27,7 +27,6 @@ _LENGTH_DIGITS = 18
 """A longer number is beyond every limit, and beyond what is worth reading as one."""
 BODY_SECONDS = 60.0
 """A request body must be complete within this."""
-EXPOSED = ["X-Generation-Id", "Retry-After"]
 
 
 class AsgiReply:
@@ -123,14 +122,7 @@ class Edge:
         self._control = control
         self._start = start
         self._stop = stop
-        self._http: ASGIApp = CORSMiddleware(
-            self._serve,
-            allow_origins=["*"],
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED,
-            max_age=86_400,
-        )
+        self._http: ASGIApp = with_cors(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -48,6 +48,9 @@ class Flags(msgspec.Struct, frozen=True):
     host: str | None = None
     port: int | None = None
     workers: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    unix_socket: str | None = None
     database_url: str | None = None
     home: Path | None = None
 
@@ -155,6 +158,9 @@ def _flags(flags: Flags) -> list[_Change]:
         _Change("server", "host", flags.host, "--host"),
         _Change("server", "port", flags.port, "--port"),
         _Change("server", "workers", flags.workers, "--workers"),
+        _Change("server", "tls_cert", flags.tls_cert, "--tls-cert"),
+        _Change("server", "tls_key", flags.tls_key, "--tls-key"),
+        _Change("server", "unix_socket", flags.unix_socket, "--unix-socket"),
         _Change("store", "url", flags.database_url, "--database-url"),
     ]
     return [change for change in given if change.value is not None]
@@ -187,8 +193,11 @@ def _notes(environ: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
     notes = []
     if environ.get("ROUTEBOOK_VALKEY_URL"):
         notes.append("ROUTEBOOK_VALKEY_URL is set, but this version does not use Valkey")
-    if settings.server.edge == "native":
-        notes.append('server.edge = "native": this version serves with "asgi"')
+    if settings.server.workers > 1:
+        notes.append(
+            f"{settings.server.workers} workers: each counts the spending of its own calls at once and of the others' "
+            "at the next start, so a key's limit may be passed by what the others spend meanwhile"
+        )
     strange = {name for name in environ if name.startswith("ROUTEBOOK_")} - {*VARIABLES, *_CLIENT_VARIABLES}
     for name in sorted(strange):
         if close := get_close_matches(name, VARIABLES, n=1, cutoff=0.85):

@@ -112,7 +112,7 @@ def test_a_wrong_variable_is_named_without_its_value(environ: dict[str, str], wo
 
 def test_a_wrong_flag_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, "[server]\nport = 1")
-    assert str(refused(path, {}, Flags(workers=4))).startswith("--workers: this version runs one worker")
+    assert str(refused(path, {}, Flags(workers=400))).startswith("--workers: 1 to 64 workers")
 
 
 def test_of_the_admin_key_only_the_hash_is_kept() -> None:

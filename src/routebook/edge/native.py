@@ -1,0 +1,335 @@
+"""The native edge: one asyncio.Protocol on llhttp per connection, for as little work per request as there is.
+
+Inference paths go straight to the corridor; every other request of the same connection goes through `bridge` to the
+ASGI control application. Requests of one connection are answered in order. There is no timer per request: the server
+ticks once a second, and all deadlines hang on that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp
+
+from routebook.core.errors import Fault, Internal, RequestTimeout, Unavailable
+from routebook.corridor.exchange import exchange
+from routebook.corridor.ports import App, Arrival
+from routebook.dialects.base import Surface
+from routebook.edge.bridge import BridgeCycle, path_of
+from routebook.edge.cors import with_cors
+from routebook.edge.framing import CONTINUE, Heads
+from routebook.edge.incoming import Reader, Request
+from routebook.edge.replies import NativeReply
+from routebook.edge.surfaces import BY_PATH, INFERENCE
+from routebook.observe.clock import NS
+from routebook.observe.log import log
+
+IDLE_NS = 75 * NS
+"""A connection without a request is closed after this; longer than the idle time of common proxies in front."""
+WRITE_STALL_NS = 50 * NS
+"""A client that takes not one byte of what is ready for so long is cut off. Below the corridor's own limit for the
+same, so that the client sees a broken answer and not one that looks whole."""
+LINGER_NS = 2 * NS
+"""After a refusal the rest of the request is read away for so long: a socket that is closed with unread bytes would
+take the refusal back."""
+PIPELINED_MAX = 16
+"""Requests that may wait behind the one being answered; reading stops above it."""
+WRITE_HIGH = 256 * 1024
+WRITE_LOW = 64 * 1024
+OVERFLOW = 64
+"""Connections above the most that are served which are still told so; more are dropped without a word."""
+
+_SURFACES = {path.encode(): row.surface for path, row in BY_PATH.items()}
+
+
+class Cycle(Protocol):
+    """What answers one request of a connection."""
+
+    def lost(self) -> None:
+        """The client has gone."""
+
+    def full(self) -> None:
+        """Its buffer is full; said again while it stays full but moves."""
+
+    def drained(self) -> None: ...
+
+
+class Edge:
+    """What all connections of one server share."""
+
+    def __init__(
+        self,
+        app: Callable[[], App],
+        surfaces: Mapping[str, Surface],
+        control: ASGIApp,
+        connections_max: int = 10_000,
+    ) -> None:
+        self.app = app()
+        self.surfaces = surfaces
+        self.control = with_cors(control)
+        self.connections_max = connections_max
+        self.scheme = "http"
+        self.ticked_ns = self.app.now_ns()
+        self.heads = Heads(self.ticked_ns // NS)
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """of answers whose connection has gone; the loop itself holds tasks weakly"""
+        self.closing = False
+        self.emptied = asyncio.Event()
+        """set while closing once no connection is left"""
+
+    def connection(self) -> Connection:
+        """The protocol factory."""
+        return Connection(self)
+
+    def tick(self, now_ns: int) -> None:
+        """Once a second: the date header and every connection's deadlines."""
+        self.ticked_ns = now_ns
+        self.heads.renew(now_ns // NS)
+        for connection in list(self.connections):
+            connection.tick(now_ns)
+
+    def close(self) -> None:
+        """Connections without a request close now, the others after their answer."""
+        self.closing = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        self.left()
+
+    def left(self) -> None:
+        """A connection has gone."""
+        if self.closing and not self.connections:
+            self.emptied.set()
+
+    def surface_of(self, request: Request) -> Surface | None:
+        """Whose inference path the request is for; None if it is none."""
+        if request.method != b"POST":
+            return None
+        name = _SURFACES.get(request.target)
+        if name is None:
+            row = BY_PATH.get(unquote(path_of(request.target)[0].decode("ascii")))
+            name = None if row is None else row.surface
+        return None if name is None else self.surfaces[name]
+
+
+class Connection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._reader = Reader(edge.app.settings.limits.body_bytes, edge.app.now_ns)
+        self._transport: asyncio.Transport
+        self._cycle: Cycle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._dead = False
+        """nothing is answered any more"""
+        self._since_ns = edge.ticked_ns
+        """idle since then; once it is closing: closing since then"""
+        self._full = False
+        self._unsent = 0
+        self._moved_ns = 0
+
+    # --- the socket ---------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)
+        edge = self._edge
+        over = len(edge.connections) - edge.connections_max
+        if over >= OVERFLOW:
+            self.abort()
+            return
+        edge.connections.add(self)
+        transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        if over >= 0:
+            busy = "The gateway has as many connections as it can serve; try again."
+            self._reader.refuse(Unavailable(busy, retry_after=1))
+            self._next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._dead = True
+        self._reader.shut()
+        edge = self._edge
+        edge.connections.discard(self)
+        task = self._task
+        if task is not None and not task.done():
+            edge.tasks.add(task)
+            task.add_done_callback(edge.tasks.discard)
+        if self._cycle is not None:
+            self._cycle.lost()
+        edge.left()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._moved_ns = self._edge.ticked_ns
+        self._unsent = self._transport.get_write_buffer_size()
+        if self._cycle is not None:
+            self._cycle.full()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._cycle is not None:
+            self._cycle.drained()
+
+    def data_received(self, data: bytes) -> None:
+        if self._dead:
+            return
+        reader = self._reader
+        reader.feed(data, self._edge.ticked_ns)
+        if self._cycle is None:
+            self._next()
+        elif len(reader.arrived) >= PIPELINED_MAX and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    # --- one after the other ------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Answer the next request; nothing is being answered now."""
+        reader = self._reader
+        while self._cycle is None and not self._dead:
+            if not reader.arrived:
+                coming = reader.current
+                if coming is not None and coming.expects and coming.method:
+                    coming.expects = False
+                    self._transport.write(CONTINUE)
+                return
+            request = reader.arrived.popleft()
+            try:
+                self._answer(request)
+            except Exception:
+                log.exception("a request failed in the edge")
+                self._fail(request, Internal())
+
+    def _answer(self, request: Request) -> None:
+        edge = self._edge
+        if request.fault is not None:
+            self._fail(request, request.fault)
+            return
+        surface = edge.surface_of(request)
+        if surface is not None:
+            reply = NativeReply(self, request)
+            self._cycle = reply
+            arrival = Arrival(surface, request.headers, request.content(), request.accepted_ns)
+            self._task = asyncio.ensure_future(exchange(arrival, reply, edge.app))
+        else:
+            cycle = BridgeCycle(self, request)
+            self._cycle = cycle
+            self._task = asyncio.ensure_future(cycle.run(edge.control))
+
+    def _fail(self, request: Request, fault: Fault) -> None:
+        """Answer with an error of the edge's own."""
+        edge = self._edge
+        surface = edge.surface_of(request) or edge.surfaces[INFERENCE[0].surface]
+        body = surface.error_body(fault, None)
+        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        if fault.retry_after is not None:
+            headers.append(("retry-after", str(int(fault.retry_after))))
+        reply = NativeReply(self, request)
+        self._cycle = reply
+        reply.begin(fault.status, headers)
+        reply.write(b"" if request.method == b"HEAD" else body)
+        reply.end()
+
+    # --- what cycles call ---------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        if not self._dead:
+            self._transport.write(data)
+
+    def head(
+        self, status: int, headers: list[tuple[str, str]], more: bytes = b"", *, chunked: bool, close: bool
+    ) -> bytes:
+        edge = self._edge
+        return edge.heads.head(status, headers, more, chunked=chunked, close=close or edge.closing)
+
+    def finished(self, request: Request) -> None:
+        """The answer to that request is out; go on with the next one or close."""
+        self._cycle = None
+        if self._dead:
+            return
+        if request.close or self._edge.closing:
+            self._close(linger=request.fault is not None)
+            return
+        reader, edge = self._reader, self._edge
+        self._since_ns = edge.ticked_ns
+        if reader.current is not None:
+            reader.current.begun_ns = edge.ticked_ns
+        if reader.arrived:
+            if self._paused and len(reader.arrived) <= PIPELINED_MAX // 2:
+                self._paused = False
+                self._transport.resume_reading()
+            reader.arrived[0].accepted_ns = edge.app.now_ns()
+            # Not from within the answer that has just ended: a long line of small ones would nest.
+            asyncio.get_running_loop().call_soon(self._next)
+        elif reader.current is not None:
+            self._next()
+
+    def abort(self) -> None:
+        """An answer cannot be completed as promised: cut the connection, so that the client notices."""
+        self._dead = True
+        self._transport.abort()
+
+    @property
+    def is_full(self) -> bool:
+        return self._full
+
+    @property
+    def scheme(self) -> str:
+        return self._edge.scheme
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Address and port of the client; None on a UNIX socket."""
+        name = self._transport.get_extra_info("peername")
+        return (name[0], name[1]) if isinstance(name, tuple) else None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        name = self._transport.get_extra_info("sockname")
+        return (name[0], name[1]) if isinstance(name, tuple) else None
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close_if_idle(self) -> None:
+        if self._cycle is None and not self._reader.arrived and self._reader.current is None and not self._dead:
+            self._close(linger=False)
+
+    def _close(self, *, linger: bool) -> None:
+        self._dead = True
+        self._since_ns = self._moved_ns = self._edge.ticked_ns
+        if not linger:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def tick(self, now_ns: int) -> None:
+        if self._full or self._dead:
+            self._watch_writing(now_ns)
+            return
+        if self._cycle is not None or self._reader.arrived:
+            return
+        request = self._reader.current
+        if request is None:
+            if now_ns - self._since_ns > IDLE_NS:
+                self._close(linger=False)
+        elif request.late(now_ns):
+            self._reader.refuse(RequestTimeout("The request did not arrive in time; send it again."))
+            self._next()
+
+    def _watch_writing(self, now_ns: int) -> None:
+        """What is ready for the client must move; and a refused client must go."""
+        transport = self._transport
+        unsent = transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._moved_ns = now_ns
+            if self._full and self._cycle is not None:
+                self._cycle.full()
+        if unsent and now_ns - self._moved_ns > WRITE_STALL_NS:
+            self.abort()
+        elif self._dead and not unsent and not transport.is_closing() and now_ns - self._since_ns > LINGER_NS:
+            transport.close()

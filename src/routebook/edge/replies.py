@@ -1,0 +1,81 @@
+"""The corridor's Reply straight onto a native connection: framing, and news of the client to the watcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from routebook.corridor.ports import Watcher
+from routebook.edge.cors import WITH_ORIGIN, WITHOUT_ORIGIN
+from routebook.edge.framing import LAST_CHUNK, chunk
+
+if TYPE_CHECKING:
+    from routebook.edge.incoming import Request
+    from routebook.edge.native import Connection
+
+
+class NativeReply:
+    """One answer. The head leaves with the first byte of the body, in one write."""
+
+    __slots__ = ("_chunked", "_connection", "_ended", "_gone", "_head", "_request", "_watcher")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._watcher: Watcher | None = None
+        self._head: bytes | None = None
+        self._chunked = False
+        self._gone = False
+        self._ended = False
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        if self._gone:
+            watcher.gone()
+        elif self._connection.is_full:
+            watcher.full()
+
+    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+        request = self._request
+        sized = any([name == "content-length" for name, _ in headers])  # noqa: C419 - a generator costs more here
+        # HTTP/1.0 has no chunks; the end of the connection is the end of the body.
+        self._chunked = not sized and not request.old
+        more = WITH_ORIGIN if "origin" in request.headers else WITHOUT_ORIGIN
+        self._head = self._connection.head(status, headers, more, chunked=self._chunked, close=request.close)
+
+    def write(self, data: bytes) -> None:
+        if self._gone or not data:
+            return
+        if self._chunked:
+            data = chunk(data)
+        if self._head is not None:
+            data = self._head + data
+            self._head = None
+        self._connection.send(data)
+
+    def end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._gone:
+            return
+        tail = LAST_CHUNK if self._chunked else b""
+        if self._head is not None:
+            tail = self._head + tail
+        if tail:
+            self._connection.send(tail)
+        self._connection.finished(self._request)
+
+    # --- what the connection tells ------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        self._gone = True
+        if self._watcher is not None and not self._ended:
+            self._watcher.gone()
+
+    def full(self) -> None:
+        if self._watcher is not None:
+            self._watcher.full()
+
+    def drained(self) -> None:
+        if self._watcher is not None:
+            self._watcher.drained()
