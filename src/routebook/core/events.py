@@ -16,7 +16,7 @@ from routebook.core.errors import Fault
 from routebook.core.usage import Usage
 
 
-class Start(msgspec.Struct, frozen=True):
+class Start(msgspec.Struct, frozen=True, gc=False):
     """The answer began: what is known of it as a whole. May be repeated when a later frame knows more."""
 
     upstream_id: str | None = None
@@ -78,7 +78,7 @@ class Delta(msgspec.Struct, frozen=True):
         )
 
 
-class Plain(msgspec.Struct, frozen=True):
+class Plain(msgspec.Struct, frozen=True, gc=False):
     """A run of pieces of text of one choice that say nothing else, in the JSON escapes that the provider wrote.
 
     Each piece is the inside of a valid JSON string and not empty, so a writer of JSON may put it between quotes as it
@@ -97,7 +97,7 @@ class Plain(msgspec.Struct, frozen=True):
     """gives the usage that came with the last piece, where it is worth working out"""
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """One choice ended."""
 
     reason: str
@@ -110,7 +110,7 @@ class Finish(msgspec.Struct, frozen=True):
     """What the provider says of it (a refusal's explanation, a block reason)."""
 
 
-class Counted(msgspec.Struct, frozen=True):
+class Counted(msgspec.Struct, frozen=True, gc=False):
     """The provider reported usage."""
 
     usage: Usage

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Counts of one answer, all in tokens unless named otherwise. Later reports of a stream replace earlier ones."""
 
     prompt: int | None = None

@@ -138,8 +138,8 @@ class Meter:
 
 def believable(usage: Usage) -> Usage:
     """The report without counts that cannot be: below 0 or above COUNT_MAX. What the provider wrote stays in `raw`."""
-    known = [count for count in msgspec.structs.astuple(usage)[:_RAW] if count]
-    if not known or (max(known) <= COUNT_MAX and min(known) >= 0):
+    known = sorted(filter(None, msgspec.structs.astuple(usage)[:_RAW]))
+    if not known or (known[0] >= 0 and known[-1] <= COUNT_MAX):
         return usage
     wrong = {
         name: None for name in _COUNTS if (count := getattr(usage, name)) is not None and not 0 <= count <= COUNT_MAX

@@ -14,13 +14,17 @@ from routebook.core.errors import UpstreamFault
 from routebook.core.ids import Mint
 from routebook.dialects import faults
 from routebook.dialects.base import Reader
-from routebook.dialects.openai_chat.build import build
+from routebook.dialects.openai_chat.build import Known, build
 from routebook.dialects.openai_chat.reader import ChatReader
 from routebook.dialects.openai_chat.surface import ChatSurface
 from routebook.dialects.vendors import PLAIN, Vendor
 from routebook.wire.http import HttpHead, HttpRequest
 
 __all__ = ["SURFACE", "UPSTREAM", "ChatSurface", "ChatUpstream"]
+
+
+KNOWN_MAX = 4096
+"""Endpoints whose common parts are kept; a catalogue that is swapped leaves its old ones here until then."""
 
 
 class ChatUpstream:
@@ -30,11 +34,20 @@ class ChatUpstream:
 
     def __init__(self, vendors: Mapping[str, Vendor] | None = None) -> None:
         self._vendors = dict(vendors or {})
+        self._known: dict[int, Known] = {}
+        """by identity of the endpoint; an endpoint that is known is held, so its identity stays its own"""
 
     def build(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
         """POST {base_url}/chat/completions. May raise CannotExpress."""
+        known = self._known.get(id(endpoint))
+        return build(call, known if known is not None else self._learn(endpoint), secret, losses)
+
+    def _learn(self, endpoint: Endpoint) -> Known:
         row = self._vendors.get(endpoint.provider.vendor or "")
-        return build(call, endpoint, secret, losses, row.quirks if row is not None else PLAIN)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        known = self._known[id(endpoint)] = Known(endpoint, row.quirks if row is not None else PLAIN)
+        return known
 
     def reader(self, head: HttpHead, mint: Mint) -> Reader:
         """Reads every known form of the family, streamed or not, whoever answers."""

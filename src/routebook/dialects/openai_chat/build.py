@@ -63,18 +63,70 @@ against an endpoint."""
 _NAMES_PROVIDERS = ("order", "only", "ignore", "allow_fallbacks", "options")
 
 
-def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses, quirks: Quirks) -> HttpRequest:
+_KEYS = {
+    name: b"," + codec.encode(name) + b":"
+    for name in (_LISTED | _OWN | frozenset("metadata service_tier prompt_cache_key safety_identifier store".split()))
+}
+"""Names of members as they are written, for those that come often."""
+
+Bytes = bytes | msgspec.Raw
+
+
+class Known:
+    """What every request to one endpoint has in common. Made once for each endpoint of a catalogue."""
+
+    __slots__ = ("_why", "endpoint", "keeps", "model", "quirks", "streamed", "url", "whole")
+
+    def __init__(self, endpoint: Endpoint, quirks: Quirks) -> None:
+        self.endpoint = endpoint
+        self.quirks = quirks
+        self.url = endpoint.provider.base_url.rstrip("/") + "/chat/completions"
+        self.model = codec.encode(endpoint.upstream_model)
+        common = (*quirks.headers.items(),)
+        self.streamed = (("content-type", "application/json"), ("accept", "text/event-stream"), *common)
+        self.whole = (("content-type", "application/json"), ("accept", "application/json"), *common)
+        self.keeps = quirks.developer and quirks.history == "keep" and quirks.cache == "keep"
+        """messages need no look: nothing that can stand in them is refused"""
+        self._why: dict[str, str | None] = {}
+
+    def why_not(self, name: str) -> str | None:
+        """The reason for which a parameter is not sent to this endpoint, None if it may be."""
+        try:
+            return self._why[name]
+        except KeyError:
+            why = self._reason(name)
+            if name in _KEYS:  # names that callers make up are not remembered
+                self._why[name] = why
+            return why
+
+    def _reason(self, name: str) -> str | None:
+        supported, quirks = self.endpoint.supported_parameters, self.quirks
+        group = next((group for group in _GROUPS if name in group), {name})
+        if supported is not None and name in _LISTED and not (group & supported):
+            return "not among the endpoint's supported parameters"
+        if name == "cache_control" and quirks.cache != "keep":
+            return "the provider knows no cache markers"
+        if name in quirks.drop:
+            return "the provider refuses it"
+        sent = quirks.rename.get(name, name)
+        if quirks.accepts and sent not in quirks.accepts and not (group & set(quirks.accepts)):
+            return "the provider does not know it"
+        return None
+
+
+def build(call: Call, known: Known, secret: str | None, losses: Losses) -> HttpRequest:
     """POST {base_url}/chat/completions. The same input gives the same bytes. May raise CannotExpress."""
     members = _members(call)
-    body: dict[str, bytes] = {"model": codec.encode(endpoint.upstream_model)}
-    allowed = _Allowed(endpoint, quirks, losses)
+    quirks = known.quirks
+    body: dict[str, Bytes] = {"model": known.model}
+    allowed = _Allowed(known, losses)
     for name, value in members.items():
         if name in _REASONING:
             continue
         if name in _OWN:
-            _own(name, value, call, quirks, allowed, body, losses)
+            _own(name, value, call, known, allowed, body, losses)
         elif name in GATEWAY_MEMBERS:
-            _gateway(name, value, quirks, body)
+            _gateway(name, bytes(value), quirks, body)
         elif allowed(name):
             body[quirks.rename.get(name, name)] = value
     if "tools" in members and "tools" not in body:
@@ -82,57 +134,44 @@ def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses, qu
             body.pop(name, None)
     if call.stream and quirks.stream_usage:
         body["stream_options"] = _stream_options(members.get("stream_options"))
-    reasoning_members(call, members, quirks, allowed, body, losses)
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "text/event-stream" if call.stream else "application/json"),
-    ]
+    if call.chat.reasoning is not None:
+        reasoning_members(call, members, quirks, allowed, body, losses)
+    headers = known.streamed if call.stream else known.whole
     if secret is not None:
-        headers.append(("authorization", f"Bearer {secret}"))
-    headers += quirks.headers.items()
-    return HttpRequest(
-        "POST",
-        endpoint.provider.base_url.rstrip("/") + "/chat/completions",
-        tuple(headers),
-        b"{" + b",".join(codec.encode(name) + b":" + value for name, value in body.items()) + b"}",
-    )
+        headers = (("authorization", f"Bearer {secret}"), *headers)
+    parts: list[Bytes] = []
+    for name, value in body.items():
+        parts.append(_KEYS.get(name) or b"," + codec.encode(name) + b":")
+        parts.append(value)
+    parts[0] = b'{"model":'
+    parts.append(b"}")
+    return HttpRequest("POST", known.url, headers, b"".join(parts))
 
 
 class _Allowed:
     """Whether a parameter may be sent; what may not is recorded once."""
 
-    def __init__(self, endpoint: Endpoint, quirks: Quirks, losses: Losses) -> None:
-        self._supported = endpoint.supported_parameters
-        self._quirks = quirks
+    __slots__ = ("_losses", "_why_not")
+
+    def __init__(self, known: Known, losses: Losses) -> None:
+        self._why_not = known.why_not
         self._losses = losses
 
     def __call__(self, name: str) -> bool:
-        why = self.why_not(name)
+        why = self._why_not(name)
         if why is not None:
             self._losses.unsupported(name, why)
         return why is None
 
-    def why_not(self, name: str) -> str | None:
-        """The reason for which the parameter is not sent, None if it may be."""
-        group = next((group for group in _GROUPS if name in group), {name})
-        if self._supported is not None and name in _LISTED and not (group & self._supported):
-            return "not among the endpoint's supported parameters"
-        if name == "cache_control" and self._quirks.cache != "keep":
-            return "the provider knows no cache markers"
-        if name in self._quirks.drop:
-            return "the provider refuses it"
-        sent = self._quirks.rename.get(name, name)
-        if self._quirks.accepts and sent not in self._quirks.accepts and not (group & set(self._quirks.accepts)):
-            return "the provider does not know it"
-        return None
+
+_NULL = msgspec.Raw(b"null")
 
 
-def _members(call: Call) -> dict[str, bytes]:
+def _members(call: Call) -> dict[str, Bytes]:
     """The request's members as bytes: the caller's own where the caller speaks this dialect, else written anew."""
     if call.surface == "openai_chat":
-        found = {name: bytes(value) for name, value in call.raw.items()}
-        return {name: value for name, value in found.items() if value != b"null"}
-    out: dict[str, bytes] = {}
+        return {name: value for name, value in call.raw.items() if value != _NULL}
+    out: dict[str, Bytes] = {}
     for name in call.chat.__struct_fields__:
         value = getattr(call.chat, name)
         if value is not None and name not in ("reasoning", "max_tokens"):
@@ -147,13 +186,14 @@ def _members(call: Call) -> dict[str, bytes]:
 
 
 def _own(
-    name: str, value: bytes, call: Call, quirks: Quirks, allowed: _Allowed, body: dict[str, bytes], losses: Losses
+    name: str, value: Bytes, call: Call, known: Known, allowed: _Allowed, body: dict[str, Bytes], losses: Losses
 ) -> None:
     """A member that we write ourselves."""
+    quirks = known.quirks
     if name == "messages":
-        body[name] = messages_for(value, call.chat.messages, quirks, losses)
+        body[name] = value if known.keeps else messages_for(bytes(value), call.chat.messages, quirks, losses)
     elif name == "tools":
-        if call.chat.tools and allowed(name) and (tools := tools_for(value, call.chat.tools, quirks, losses)):
+        if call.chat.tools and allowed(name) and (tools := tools_for(bytes(value), call.chat.tools, quirks, losses)):
             body[name] = tools
     elif name == "stream" and call.stream:
         body[name] = b"true"
@@ -167,7 +207,8 @@ def _own(
         # The decoded value, not the caller's bytes: the gateway may have clamped it. One of the two names is enough.
         if (
             call.chat.max_tokens is not None
-            and not ({"max_tokens", "max_completion_tokens"} & set(body))
+            and "max_tokens" not in body
+            and "max_completion_tokens" not in body
             and allowed(name)
         ):
             body[field] = codec.encode(call.chat.max_tokens)
@@ -178,7 +219,7 @@ def hashed(user: str) -> str:
     return hashlib.sha256(user.encode()).hexdigest()[:32]
 
 
-def _gateway(name: str, value: bytes, quirks: Quirks, body: dict[str, bytes]) -> None:
+def _gateway(name: str, value: bytes, quirks: Quirks, body: dict[str, Bytes]) -> None:
     if not quirks.router:
         return
     if name in ROUTER_MEMBERS:
@@ -190,12 +231,12 @@ def _gateway(name: str, value: bytes, quirks: Quirks, body: dict[str, bytes]) ->
             body[name] = codec.encode(kept)
 
 
-def _stream_options(value: bytes | None) -> bytes:
+def _stream_options(value: Bytes | None) -> bytes:
     """The caller's stream options with usage asked for: the book needs it whatever the caller wants."""
     options: Any = None
     if value is not None:
         try:
-            options = codec.decode_exact(value)
+            options = codec.decode_exact(bytes(value))
         except msgspec.MsgspecError:
             options = None
     options = options if isinstance(options, dict) else {}

@@ -22,7 +22,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 # --- usage ------------------------------------------------------------------------------------------------------------
 
 
-class _Prompt(msgspec.Struct):
+class _Prompt(msgspec.Struct, gc=False):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     audio_tokens: Count | None = None
@@ -31,7 +31,7 @@ class _Prompt(msgspec.Struct):
     cache_creation_tokens: None = None
 
 
-class _Completion(msgspec.Struct):
+class _Completion(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
     audio_tokens: Count | None = None
     image_tokens: Count | None = None
@@ -39,7 +39,7 @@ class _Completion(msgspec.Struct):
     rejected_prediction_tokens: Count | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count | None = None
@@ -102,7 +102,7 @@ def common_usage(raw: bytes) -> Usage | None:
 # --- whole answers ----------------------------------------------------------------------------------------------------
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     content: msgspec.Raw
     role: str | None = None
     refusal: None = None
@@ -117,7 +117,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     index: int | None = None
 
 
-class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     message: _Message
     finish_reason: str
     index: Annotated[int, msgspec.Meta(ge=0, lt=4096)] = 0
@@ -134,7 +134,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True):
     seed: None = None
 
 
-class _Answer(msgspec.Struct, forbid_unknown_fields=True):
+class _Answer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     choices: list[_Choice]
     id: str | None = None
     object: str | None = None

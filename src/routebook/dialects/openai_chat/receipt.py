@@ -16,7 +16,7 @@ _Optional = int | msgspec.UnsetType
 UNSET = msgspec.UNSET
 
 
-class PromptDetails(msgspec.Struct):
+class PromptDetails(msgspec.Struct, gc=False):
     """Parts of the prompt; a count that nobody gave is left out."""
 
     cached_tokens: int
@@ -26,7 +26,7 @@ class PromptDetails(msgspec.Struct):
     image_tokens: _Optional = UNSET
 
 
-class CompletionDetails(msgspec.Struct):
+class CompletionDetails(msgspec.Struct, gc=False):
     """Parts of the completion; a count that nobody gave is left out."""
 
     reasoning_tokens: int
@@ -36,7 +36,7 @@ class CompletionDetails(msgspec.Struct):
     rejected_prediction_tokens: _Optional = UNSET
 
 
-class CostDetails(msgspec.Struct):
+class CostDetails(msgspec.Struct, gc=False):
     """What the provider charges, exact USD."""
 
     upstream_inference_cost: Decimal | None
@@ -44,13 +44,13 @@ class CostDetails(msgspec.Struct):
     upstream_inference_completions_cost: Decimal
 
 
-class Searches(msgspec.Struct):
+class Searches(msgspec.Struct, gc=False):
     """Searches that the provider ran."""
 
     web_search_requests: int
 
 
-class UsageObject(msgspec.Struct):
+class UsageObject(msgspec.Struct, gc=False):
     """The `usage` member."""
 
     prompt_tokens: int

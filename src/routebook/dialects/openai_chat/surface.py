@@ -37,20 +37,15 @@ class _Reasoning(msgspec.Struct):
     summary: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
+    """The members of Chat first and in its order, so that one slice of the values makes one."""
+
     messages: list[Message] | None = None
-    prompt: str | list[str] | None = None
-    model: str | None = None
-    models: list[str] | None = None
-    stream: bool | None = None
-    provider: ProviderWish | None = None
-    reasoning: _Reasoning | None = None
-    reasoning_effort: Effort | None = None
-    include_reasoning: bool | None = None
     tools: list[Tool] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
+    reasoning: _Reasoning | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Unit | None = None
     top_k: int | None = None
@@ -64,7 +59,6 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     max_tokens: Positive | None = None
-    max_completion_tokens: Positive | None = None
     stop: str | list[str] | None = None
     n: Positive | None = None
     verbosity: str | None = None
@@ -76,9 +70,28 @@ class _Body(msgspec.Struct):
     prompt_cache_key: str | None = None
     service_tier: str | None = None
     user: str | None = None
-    session_id: str | None = None
     metadata: dict[str, str] | None = None
+    # What is no part of Chat:
+    prompt: str | list[str] | None = None
+    model: str | None = None
+    models: list[str] | None = None
+    stream: bool | None = None
+    provider: ProviderWish | None = None
+    reasoning_effort: Effort | None = None
+    include_reasoning: bool | None = None
+    max_completion_tokens: Positive | None = None
+    session_id: str | None = None
     trace: dict[str, Any] | None = None
+
+
+_CHAT = len(Chat.__struct_fields__)
+_REASONING_AT = Chat.__struct_fields__.index("reasoning")
+_MAX_TOKENS_AT = Chat.__struct_fields__.index("max_tokens")
+_STOP_AT = Chat.__struct_fields__.index("stop")
+assert _Body.__struct_fields__[:_CHAT] == Chat.__struct_fields__
+
+_body = codec.decoder(_Body)
+_members = codec.decoder(dict[str, codec.Raw])
 
 
 _IGNORED = {
@@ -106,14 +119,12 @@ class ChatSurface:
         """The call a body asks for; header names in lower case. Raises BadRequest."""
         _check_bytes(body)
         try:
-            wish = codec.decode_as(body, _Body)
-            raw = codec.decode_as(body, dict[str, codec.Raw])
-        except codec.DecodeError as error:
-            raise BadRequest(_placed(str(error))) from None
-        except RecursionError:
-            raise BadRequest(_TOO_DEEP) from None
+            wish = _body(body)
+            raw = _members(body)
+        except codec.BAD:
+            raise BadRequest(_what_is_wrong(body)) from None
         messages = _messages(wish)
-        if "messages" not in raw or bytes(raw["messages"]) == b"null":
+        if wish.messages is None:
             raw["messages"] = codec.Raw(codec.encode(messages))
         model, models = _models(wish)
         chat = _chat(wish, messages)
@@ -178,6 +189,18 @@ def _depth(body: bytes) -> int:
     return deepest
 
 
+def _what_is_wrong(body: bytes) -> str:
+    """Why a body cannot be decoded, with the place."""
+    try:
+        codec.decode_as(body, _Body)
+        codec.decode_as(body, dict[str, codec.Raw])
+    except codec.DecodeError as error:
+        return _placed(str(error))
+    except RecursionError:
+        return _TOO_DEEP
+    return _placed("JSON is malformed")
+
+
 _PLACE = re.compile(r"^(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?$", re.DOTALL)
 
 
@@ -206,6 +229,8 @@ def _messages(wish: _Body) -> list[Message]:
     if not messages:
         raise BadRequest("messages: empty; send at least one message.")
     for place, message in enumerate(messages):
+        if isinstance(message.content, str) and message.role in _SIMPLE:
+            continue
         if message.role not in _ROLES:
             raise BadRequest(f"messages[{place}].role: `{message.role[:40]}` is not one of {', '.join(_ROLES)}.")
         if message.role == "tool" and not message.tool_call_id:
@@ -218,10 +243,13 @@ def _messages(wish: _Body) -> list[Message]:
     return messages
 
 
+_SIMPLE = frozenset(_ROLES) - {"tool"}
 _FILLED = frozenset({"text", "image_url", "input_audio", "video_url", "input_video", "file"})
 
 
 def _models(wish: _Body) -> tuple[str, tuple[str, ...]]:
+    if wish.model and not wish.models:
+        return wish.model, ()
     names = [name for name in (wish.model, *(wish.models or ())) if name]
     if not names:
         raise BadRequest("model: missing; name a model, GET /api/v1/models lists those this gateway serves.")
@@ -229,15 +257,16 @@ def _models(wish: _Body) -> tuple[str, tuple[str, ...]]:
     return names[0], tuple(names[1:])
 
 
-_SAME = tuple(name for name in Chat.__struct_fields__ if name not in ("messages", "reasoning", "max_tokens", "stop"))
-
-
 def _chat(wish: _Body, messages: list[Message]) -> Chat:
     _check_members(wish)
-    direct = {name: getattr(wish, name) for name in _SAME}
-    limit = wish.max_completion_tokens if wish.max_completion_tokens is not None else wish.max_tokens
-    stop = [wish.stop] if isinstance(wish.stop, str) else wish.stop
-    return Chat(messages=messages, reasoning=_reasoning(wish), max_tokens=limit, stop=stop, **direct)
+    values = list(msgspec.structs.astuple(wish)[:_CHAT])
+    values[0] = messages
+    values[_REASONING_AT] = _reasoning(wish)
+    if wish.max_completion_tokens is not None:
+        values[_MAX_TOKENS_AT] = wish.max_completion_tokens
+    if isinstance(wish.stop, str):
+        values[_STOP_AT] = [wish.stop]
+    return Chat(*values)
 
 
 def _check_members(wish: _Body) -> None:
@@ -310,13 +339,17 @@ def _media(messages: list[Message]) -> tuple[int, int]:
     """(image, video and file parts, audio parts) over all messages."""
     media = audio = 0
     for message in messages:
-        for part in message.content if isinstance(message.content, list) else ():
+        if not isinstance(message.content, list):
+            continue
+        for part in message.content:
             media += part.type in ("image_url", "video_url", "input_video", "file")
             audio += part.type == "input_audio"
     return media, audio
 
 
 def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[Tool] | None) -> tuple[tuple[str, str], ...]:
+    if not tools and _IGNORED.keys().isdisjoint(raw):
+        return ()
     found = [(name, _IGNORED[name]) for name in raw if name in _IGNORED and bytes(raw[name]) not in _EMPTY]
     for place, tool in enumerate(tools or ()):
         if tool.type.startswith("openrouter:"):

@@ -16,6 +16,9 @@ _LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _RATIO = {"minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95}
 
 
+Bytes = bytes | codec.Raw
+
+
 class Allowed(Protocol):
     """Says whether a parameter may be sent, and records it where not."""
 
@@ -23,7 +26,7 @@ class Allowed(Protocol):
 
 
 def reasoning_members(
-    call: Call, members: Mapping[str, bytes], quirks: Quirks, allowed: Allowed, body: dict[str, bytes], losses: Losses
+    call: Call, members: Mapping[str, Bytes], quirks: Quirks, allowed: Allowed, body: dict[str, Bytes], losses: Losses
 ) -> None:
     """Put the wish for reasoning into `body`. Whether the caller sees the reasoning is the writer's business: a mere
     wish to exclude it is not sent, the provider would count and bill it all the same."""
@@ -35,7 +38,7 @@ def reasoning_members(
     if not allowed("reasoning"):
         return
     if quirks.reasoning == "openrouter":
-        own: Any = codec.decode_exact(members["reasoning"]) if "reasoning" in members else {}
+        own: Any = codec.decode_exact(bytes(members["reasoning"])) if "reasoning" in members else {}
         body["reasoning"] = codec.encode({**own, **_object(wish)})
         return
     if wish.summary is not None:

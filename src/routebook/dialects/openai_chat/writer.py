@@ -142,7 +142,7 @@ class StreamWriter:
         return KEEPALIVE
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     """A message that is nothing but text; the members that a longer one has are null."""
 
     role: str
@@ -151,14 +151,14 @@ class _Message(msgspec.Struct):
     reasoning: msgspec.UnsetType | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int
     finish_reason: str
     native_finish_reason: str | None
     message: _Message
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     """A whole answer of one such message."""
 
     id: str
