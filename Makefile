@@ -34,7 +34,7 @@ fmt: $(VENV)/.test ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.test ## the project's own benchmark
+bench: $(VENV)/.test ## what a request costs, against nginx in the same run (ARGS=--full, --profile, --help)
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: $(VENV)/.test ## compile requirements/*.in to hashed requirements (needs uv: pip install uv)

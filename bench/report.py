@@ -28,6 +28,11 @@ def judged(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
+def sound(book: dict[str, Any]) -> bool:
+    """Every call that was sent is in the book, the book holds, and its gateway ended well."""
+    return bool(book["holds"] and book["calls_sent"] == book["calls_in_book"] and not book["exit_code"])
+
+
 def print_report(results: Results, console: Console) -> None:
     facts = results["facts"]
     console.print(Text("  ".join(f"{name} {value}" for name, value in facts.items()), style="dim"))
@@ -107,8 +112,9 @@ def _print_books(results: Results, console: Console) -> None:
         else:
             words = f"{book['calls_in_book']:,} calls sent and in the book, {book['rows']:,} rows, all shipped"
         told = "ledger verify holds" if book["holds"] else f"ledger verify DOES NOT HOLD: {book['failures']}"
-        good = book["holds"] and book["calls_sent"] == book["calls_in_book"]
-        console.print(Text(f"{name}: {words}; {told}", style="green" if good else "bold red"))
+        if book["exit_code"]:
+            told += f"; SIGTERM ended it with {book['exit_code']}"
+        console.print(Text(f"{name}: {words}; {told}", style="green" if sound(book) else "bold red"))
     behind = results.get("json", {}).get("gateway", {})
     if behind:
         console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -43,20 +44,23 @@ def find_tools() -> Tools:
     if gcc is None or nginx is None:
         raise Missing(f"the benchmark needs {' and '.join(wanted)}: apt-get install {' '.join(wanted)}")
     said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False).stderr
-    return Tools(_compiled(gcc, "load"), _compiled(gcc, "upstream"), nginx, said.strip().rpartition("/")[2])
+    return Tools(compiled("load"), compiled("upstream"), nginx, said.strip().rpartition("/")[2])
 
 
-def _compiled(gcc: str, name: str) -> Path:
+def compiled(name: str) -> Path:
+    """The program of `<name>.c`, compiled if it is not yet. Raises Missing."""
     source = HERE / f"{name}.c"
     mark = sha256(source.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
     program = OUT / "programs" / f"{name}-{mark}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
+        fresh = program.with_name(f"{program.name}.{os.getpid()}")
         done = subprocess.run(
-            [gcc, *_FLAGS, "-o", str(program), str(source)], capture_output=True, text=True, check=False
+            ["gcc", *_FLAGS, "-o", str(fresh), str(source)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise Missing(f"gcc could not compile {source.name}:\n{done.stderr}")
+        fresh.rename(program)
     return program
 
 
