@@ -16,6 +16,7 @@ from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLos
 from routebook.core.events import Delta, Event, Failed
 from routebook.core.ids import Mint
 from routebook.dialects import anthropic_request, faults, plain
+from routebook.dialects.anthropic_common import common_message
 from routebook.dialects.anthropic_fold import BAD, Fold, read_message
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead, HttpRequest
@@ -36,6 +37,11 @@ _PREFIXES = (
 
 _BOM = b"\xef\xbb\xbf"
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+_NO_LANE = plain.Lane(_BEGINS, ())
+_NO_FRAMES = plain.Frames(_NO_LANE)
+"""Stand for a stream that has not begun: never fed, so never clear."""
 
 
 class Anthropic:
@@ -80,8 +86,8 @@ class Reader:
         self._held = b""
         self._body: list[bytes] = []
         self._size = 0
-        self._lane = plain.Lane(_BEGINS, _PREFIXES)
-        self._frames = plain.Frames(self._lane)
+        self._lane = _NO_LANE
+        self._frames = _NO_FRAMES  # until the answer turns out to be a stream
         self._fold = Fold()
         self._done = False
 
@@ -97,6 +103,9 @@ class Reader:
             if self._shape is None:
                 return []
             data, self._held = self._held.removeprefix(_BOM), b""
+            if self._shape == "stream":
+                self._lane = plain.Lane(_BEGINS, _PREFIXES)
+                self._frames = plain.Frames(self._lane)
         if self._shape == "stream":
             return self._stream(data)
         if self._shape == "message":
@@ -200,6 +209,9 @@ class Reader:
         return []  # ping, and the kinds that Anthropic's versioning allows to be added
 
     def _message(self, body: bytes) -> list[Event]:
+        if (common := common_message(body)) is not None:
+            self._done = True
+            return common
         try:
             value = codec.decode_exact(body)
         except BAD:

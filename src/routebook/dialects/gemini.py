@@ -22,6 +22,7 @@ from routebook.dialects import faults, plain
 from routebook.dialects import gemini_parts as parts
 from routebook.dialects.base import Reader
 from routebook.dialects.gemini_answer import Answer
+from routebook.dialects.gemini_common import common_answer
 from routebook.dialects.gemini_request import build
 from routebook.wire import codec
 from routebook.wire.http import HttpHead, HttpRequest
@@ -143,14 +144,20 @@ _REPORT = re.compile(rb'"usageMetadata"\s*:\s*\{')
 _NUMBER = re.compile(rb"(?<=[:\s])[0-9]+(?=\s*[,}])")
 
 
+_NO_LANE = plain.Lane(_BEGINS, ())
+_NO_FRAMES = plain.Frames(_NO_LANE)
+"""Stand for a stream that has not begun: never fed, so never clear."""
+
+
 class GeminiReader:
     """Reads one answer of status 200; see `dialects.base.Reader`."""
 
     def __init__(self, head: HttpHead, mint: Mint) -> None:
         self._answer = Answer(head, mint)
+        self._tier = head.headers.get("x-gemini-service-tier")
         self._streams = head.content_type == "text/event-stream"
-        self._lane = plain.Lane(_BEGINS, _PREFIXES, self._loose)
-        self._frames = plain.Frames(self._lane)
+        self._lane = _NO_LANE
+        self._frames = _NO_FRAMES  # until the answer turns out to be a stream
         self._behind = 0
         """bytes behind the usage object of a learned frame; 0 where the object does not change"""
         self._values = _Values()
@@ -209,10 +216,13 @@ class GeminiReader:
         if not start:
             return None
         if start[:1] in (b"{", b"["):
+            if start[-3:].rstrip().endswith(b"}") and (common := common_answer(start, self._tier)) is not None:
+                self._over = True
+                return lambda _: common
             return self._value_bytes
-        if self._streams and start[:1] != b"<":
-            return self._event_bytes
-        if any(start.startswith(field) for field in _SSE_FIELDS):
+        if (self._streams and start[:1] != b"<") or start.startswith(_SSE_FIELDS):
+            self._lane = plain.Lane(_BEGINS, _PREFIXES, self._loose)
+            self._frames = plain.Frames(self._lane)
             return self._event_bytes
         if any(field.startswith(start) for field in _SSE_FIELDS):
             return None
