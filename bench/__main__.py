@@ -57,7 +57,9 @@ class Bench:
         self.results["facts"]["nginx"] = self.tools.nginx_version
         self.upstream = start_upstream(children, self.tools, folder / "upstream")
         self.nginx = start_nginx(children, self.tools, folder / "nginx", self.upstream)
-        self.direct = Target("direct", self.upstream.port, "/v1/chat/completions", [], self.upstream.processes[0])
+        self.direct = Target(
+            "direct", self.upstream.port, "/v1/chat/completions", [], self.upstream.processes[0], on_gateway_core=False
+        )
         self.gateways = [self._gateway(Variant("gateway", edge=options.edge))]
         self.gateway = self.gateways[0]
         self.results["facts"]["edge"] = edge_of(self.gateway.greeting)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.machine import LOAD_CORE, Children, memory_mib
+from bench.machine import GATEWAY_CORE, LOAD_CORE, Children, busy_seconds, memory_mib
 from bench.servers import Broken, Target
 from bench.tools import Bodies, Tools
 
@@ -30,6 +30,8 @@ class Run:
     behind: int
     """rows not shipped when the last answer was there"""
     ship_s: float
+    foreign: float
+    """share of the gateway's core that somebody else used meanwhile: noise, and a reason for doubt"""
     peak_rss_mib: float = 0.0
     peak_pss_mib: float = 0.0
 
@@ -121,14 +123,17 @@ class Driver:
             gap_ms=gap_ms,
             patience=PATIENCE,
         )
-        before = target.cpu()
+        before, busy, begun = target.cpu(), busy_seconds(GATEWAY_CORE), time.monotonic()
         watcher = MemoryWatch(target) if watch_memory else None
         told = self.finish(self.begin(command))
         if watcher is not None:
             watcher.stop()
         target.sent += int(told["sent"])
         behind, ship_s = target.settle()
-        run = Run(told, target.cpu() - before, behind, ship_s)
+        cpu_s = target.cpu() - before
+        here = cpu_s if target.on_gateway_core else 0.0
+        foreign = max(0.0, busy_seconds(GATEWAY_CORE) - busy - here) / (time.monotonic() - begun)
+        run = Run(told, cpu_s, behind, ship_s, foreign)
         if watcher is not None:
             run.peak_rss_mib, run.peak_pss_mib = watcher.rss, watcher.pss
         check(target.name, told)

@@ -147,6 +147,16 @@ def ticks() -> list[int]:
         return [int(field) for field in file.readline().split()[1:9]]
 
 
+def busy_seconds(core: int) -> float:
+    """CPU that anybody has used on that core so far, interrupts included."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
+            return (user + nice + system + irq + softirq) / _TICKS
+    raise Missing(f"there is no core {core} in /proc/stat")
+
+
 def facts(folder: Path) -> dict[str, str]:
     """What a reader has to know about the machine; nothing that names it."""
     model = ""

@@ -51,7 +51,11 @@ def _interleave(targets: Sequence[Target], rounds: int, one: Callable[[Target], 
 
 
 def _book(runs: Sequence[Run]) -> Result:
-    return {"rows_behind": [run.behind for run in runs], "ship_s": [round(run.ship_s, 2) for run in runs]}
+    return {
+        "rows_behind": [run.behind for run in runs],
+        "ship_s": [round(run.ship_s, 2) for run in runs],
+        "foreign": [round(run.foreign, 3) for run in runs],
+    }
 
 
 def json_closed_loop(

@@ -51,6 +51,7 @@ class Target:
     tls_port: int = 0
     """where the same is to be had with TLS to the upstream; 0 = by model name on the same port"""
     sent: int = 0
+    on_gateway_core: bool = True
 
     def model(self, key: str) -> str:
         """What a request for that row of MODELS names as its model."""
