@@ -59,8 +59,14 @@ class Wire:
         if receive_buffer is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         plain.settimeout(PATIENCE)
-        plain.connect(("127.0.0.1", port) if path is None else str(path))
-        self.socket = plain if tls is None else tls.wrap_socket(plain, server_hostname="localhost")
+        self.socket = plain
+        try:
+            plain.connect(("127.0.0.1", port) if path is None else str(path))
+            if tls is not None:
+                self.socket = tls.wrap_socket(plain, server_hostname="localhost")
+        except BaseException:
+            plain.close()
+            raise
         self.raw = b""
         """everything that came"""
         self.closed = False
