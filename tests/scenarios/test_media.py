@@ -2,147 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from routebook.core.call import Call
-from routebook.core.catalog import Catalog, Endpoint, Provider
-from routebook.core.errors import BadRequest
 from routebook.corridor import media
-from routebook.corridor.exchange import exchange
-from routebook.corridor.ports import Arrival, Verdict
-from routebook.dialects import registry
-from routebook.testing.leaving import Caller
+from routebook.corridor.ports import Verdict
 from routebook.testing.playbook import (
-    COMMENT,
-    DONE,
     ENDED,
-    AtOnce,
-    Cancel,
     Do,
-    Elapse,
-    Leaves,
     Request,
     Says,
     asked,
     begun,
     body,
-    chunk,
-    closed,
     row,
 )
-from routebook.upstream.client import Client
-from routebook.upstream.fetch import Fetched, fetch
+from routebook.upstream.fetch import Fetched
 from routebook.wire import codec
+from tests.scenarios.pictures import CAT, DOG, GONE, GOOD, INLINE, PNG, Pictures, image, media_stage, show, user
 from tests.support import (
-    END,
-    JSON,
     LIMITED_KEY,
-    OPEN_KEY,
-    PROVIDERS,
-    SENT,
     Stage,
-    answer,
-    ask,
-    model,
-    offer,
-    raise_stage,
     refused,
 )
-from tests.upstream.harness import Peer, Server, open_sockets, serve, until
 
 pytestmark = pytest.mark.anyio
-
-PNG = b"\x89PNG\r\n\x1a\n"
-CAT = "https://pictures.example/cat.png"
-DOG = "https://pictures.example/dog.png"
-INLINE = "data:image/png;base64," + b64encode(PNG).decode()
-GOOD = (SENT, JSON, answer("A cat.", 900, 2), END)
-
-
-class Pictures:
-    """The outside world, scripted: every URL is a picture, unless `holds` says otherwise."""
-
-    def __init__(self, holds: dict[str, Fetched | Exception] | None = None) -> None:
-        self.holds = holds or {}
-        self.fetched: list[str] = []
-        self.given_up: list[str] = []
-        self.running = self.most = 0
-        self.open = asyncio.Event()
-        """not set: nothing arrives"""
-        self.open.set()
-
-    async def __call__(self, url: str) -> Fetched:
-        self.fetched.append(url)
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await self.open.wait()
-        except asyncio.CancelledError:
-            self.given_up.append(url)
-            raise
-        finally:
-            self.running -= 1
-        got = self.holds.get(url, Fetched("image/png", PNG))
-        if isinstance(got, Exception):
-            raise got
-        return got
-
-
-GONE = BadRequest("Could not download the URL: 404.", error_type="image_download_failed", metadata={"host": "x"})
-
-
-def blind(slug: str, provider: str = "acme", **changes: Any) -> Endpoint:
-    """What a provider offers that fetches no URLs."""
-    changed: Provider = msgspec.structs.replace(PROVIDERS[provider], fetches_urls=False, **changes)
-    return msgspec.structs.replace(offer(slug, provider), provider=changed)
-
-
-GEMINI = {"dialect": "gemini", "base_url": "https://gamma.example/v1"}
-MODELS = (
-    model("lab/seeing", offer("lab/seeing", "acme")),
-    model("lab/blind", blind("lab/blind")),
-    model("lab/claude", blind("lab/claude", "claude")),
-    model("lab/gemini", blind("lab/gemini", "gamma", **GEMINI)),
-    model("lab/three", blind("lab/three"), blind("lab/three", "beta"), offer("lab/three", "gamma")),
-    model("lab/late", offer("lab/late", "acme"), blind("lab/late", "beta")),
-    model("lab/strict", blind("lab/strict", "strict")),
-)
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = await raise_stage(tmp_path, models=Catalog({each.slug: each for each in MODELS}, PROVIDERS))
-    try:
+    async with media_stage(tmp_path) as stage:
         yield stage
-        stage.check()
-    finally:
-        await stage.close()
 
 
 @pytest.fixture
 def pictures(stage: Stage) -> Pictures:
     stage.app.fetch = pictures = Pictures()
     return pictures
-
-
-def image(url: str, **more: Any) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": url, **more}}
-
-
-def user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}]
-
-
-def show(slug: str, *parts: dict[str, Any], **members: Any) -> Request:
-    return ask(slug, **{"messages": user(*(parts or (image(CAT),))), "stream": False, **members})
 
 
 # --- who gets what ----------------------------------------------------------------------------------------------------
@@ -454,147 +355,3 @@ async def test_a_mistake_of_ours_in_a_fetch_is_a_500(stage: Stage, pictures: Pic
         show("lab/blind"), row("intent"), row("error"), begun(500), body(error=500, error_type="server"), ENDED
     )
     assert b"secret" not in stage.playbook.caller.received
-
-
-# --- what ends meanwhile ----------------------------------------------------------------------------------------------
-
-
-async def test_who_leaves_during_a_fetch_stops_it_and_owes_nothing(stage: Stage, pictures: Pictures) -> None:
-    pictures.open.clear()
-    await stage.play(
-        show("lab/blind", image(CAT), image(DOG)),
-        row("intent"),
-        Leaves(),
-        row("cancelled", total_cost="0", cancelled=True, finish_reason=None, usage_source="none"),
-    )
-    assert sorted(pictures.given_up) == [CAT, DOG]
-    assert stage.transport.requests == []
-
-
-async def test_who_leaves_during_the_fetch_for_a_later_endpoint_stops_it(stage: Stage, pictures: Pictures) -> None:
-    pictures.open.clear()
-    await stage.play(
-        show("lab/late"),
-        row("intent"),
-        asked("acme"),
-        Says(*refused(500)),
-        Leaves(),
-        row("cancelled", total_cost="0", cancelled=True),
-    )
-    assert pictures.given_up == [CAT]
-    assert len(stage.transport.requests) == 1
-
-
-async def test_who_leaves_in_the_tick_in_which_all_is_there_is_not_asked_for(stage: Stage, pictures: Pictures) -> None:
-    pictures.open.clear()
-    await stage.play(
-        show("lab/blind"),
-        row("intent"),
-        AtOnce(Do(pictures.open.set), Leaves()),
-        row("cancelled", total_cost="0"),
-    )
-    assert stage.transport.requests == []
-
-
-async def test_shutting_down_during_a_fetch_stops_it(stage: Stage, pictures: Pictures) -> None:
-    def down() -> None:
-        for entry in list(stage.app.entries):
-            entry.shut_down()
-
-    pictures.open.clear()
-    await stage.play(
-        show("lab/blind"),
-        row("intent"),
-        Do(down),
-        row("error", total_cost="0", finish_reason="error"),
-        begun(503, retry_after="1"),
-        body(error=503),
-        ENDED,
-    )
-    assert pictures.given_up == [CAT]
-
-
-async def test_a_task_that_is_cancelled_during_a_fetch_stops_it_and_settles(stage: Stage, pictures: Pictures) -> None:
-    pictures.open.clear()
-    await stage.play(
-        show("lab/blind"), row("intent"), Cancel(), row("error", total_cost="0"), begun(503), body(error=503), ENDED
-    )
-    assert pictures.given_up == [CAT]
-    assert stage.playbook.tasks[-1].cancelled()
-
-
-async def test_a_stream_that_waits_for_a_fetch_is_kept_alive_and_told_in_band(stage: Stage, pictures: Pictures) -> None:
-    pictures.open.clear()
-    pictures.holds[CAT] = GONE
-    await stage.play(
-        show("lab/blind", stream=True),
-        row("intent"),
-        Elapse(10_000),
-        begun(200),
-        COMMENT,
-        Do(pictures.open.set),
-        chunk(error=400, error_type="image_download_failed", finish="error"),
-        row("error", total_cost="0"),
-        chunk(),
-        DONE,
-        ENDED,
-    )
-
-
-async def test_an_answer_under_way_is_ended_as_ever_after_a_fetch(stage: Stage, pictures: Pictures) -> None:
-    await stage.play(
-        show("lab/blind", stream=True),
-        row("intent"),
-        asked("acme"),
-        Says(SENT),
-        Leaves(),
-        closed("acme"),
-        row("cancelled", cancelled=True),
-    )
-    assert pictures.given_up == []
-
-
-# --- with real sockets ------------------------------------------------------------------------------------------------
-
-
-async def test_a_real_server_s_picture_reaches_a_real_provider(stage: Stage) -> None:
-    seen: list[dict[str, Any]] = []
-    good = codec.encode(codec.decode(answer("A cat.", 900, 2).chunk))
-
-    async def outside(peer: Peer) -> None:
-        await peer.request()
-        await peer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 8\r\n\r\n" + PNG)
-        await peer.gone()
-
-    async def inside(peer: Peer) -> None:
-        _, sent = await peer.request()
-        seen.append(codec.decode(sent))
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(good)}\r\n\r\n"
-        await peer.write(head.encode() + good)
-        await peer.gone()
-
-    def at(server: Server) -> Callable[[str, int], bool]:
-        return lambda ip, port: (ip, port) == ("127.0.0.1", server.port)
-
-    async with serve(outside) as web, serve(inside) as vendor:
-        before = open_sockets()
-        stage.app.transport = client = Client()
-        stage.app.fetch = partial(fetch, allow=at(web))
-        stage.app.catalog = Catalog(
-            {"lab/blind": model("lab/blind", blind("lab/blind", base_url=f"{vendor.url}/v1"))}, PROVIDERS
-        )
-        request = show("lab/blind", image(f"http://127.0.0.1:{web.port}/cat.png"))
-        caller = Caller(lambda left: None)
-        surface = registry.surfaces()["openai_chat"]
-        await exchange(Arrival(surface, request.headers, request.body, stage.clock.now_ns()), caller, stage.app)
-        assert caller.status == 200
-        assert seen[0]["messages"] == user(image(INLINE))
-        refused_ = show("lab/blind", image(f"http://127.0.0.1:{vendor.port}/internal"))
-        caller = Caller(lambda left: None)
-        await exchange(Arrival(surface, refused_.headers, refused_.body, stage.clock.now_ns()), caller, stage.app)
-        assert caller.status == 400
-        assert codec.decode(caller.received)["error"]["metadata"]["error_type"] == "image_download_failed"
-        assert len(seen) == 1, "an address that is not public was never connected to"
-        await client.aclose()
-        await until(lambda: open_sockets() <= before)
-    assert request.headers["authorization"].endswith(OPEN_KEY)
