@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import setcontext
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,7 @@ from routebook.config.settings import Settings
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
+from routebook.core.money import EXACT
 from routebook.corridor.ports import App, Moderator
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
@@ -61,6 +64,8 @@ REFRESH_SECONDS = 0.5
 SETTLE_SECONDS = 10
 """What ended calls get at stop to write their outcome."""
 POLL_SECONDS = 0.02
+COLLECTOR = (20_000, 10, 10)
+"""New objects, and collections of the young and the middle generation, before the next is looked at."""
 
 
 @dataclass(slots=True)
@@ -86,6 +91,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked."""
+        setcontext(EXACT)  # for this task and all that come of it: no sum switches contexts on its own
         settings, home = self.loaded.settings, self.loaded.home
         self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)
@@ -139,6 +145,7 @@ class Gateway:
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
         ]
+        _calm_collector()
 
     def server(self, port: int | None = None, bind: Callable[[], socket.socket] | None = None) -> Server:
         """The HTTP server of the configured edge, not started yet. `port`: that one instead of the configured one.
@@ -280,6 +287,16 @@ async def take_over(home: Path, workers: int, store: Store, accounting: Accounti
         finally:
             await book.aclose()
     return taken
+
+
+def _calm_collector() -> None:
+    """What is here now stays; a settled call leaves no cycle behind, so the collector has little to look for.
+
+    Measured 2026-11: with the default thresholds it took a third of the CPU of a call.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
 
 
 def accounting_of(settings: Settings) -> Accounting:

@@ -13,9 +13,10 @@ Usd = Decimal
 
 ZERO = Decimal(0)
 
-# Python's default context keeps 28 digits and rounds in silence; a book that is never closed outgrows that. This one
-# keeps 1,000 and raises instead of losing one.
-_EXACT = Context(prec=1000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
+EXACT = Context(prec=1000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
+"""Python's default context keeps 28 digits and rounds in silence; a book that is never closed outgrows that. This one
+keeps 1,000 and raises instead of losing one. A gateway makes it the context of its loop; whoever multiplies money makes
+sure of it (`getcontext() is EXACT`)."""
 
 PRICE_KEYS = (
     "prompt",
@@ -128,14 +129,14 @@ def plain(value: Decimal) -> str:
 
 def tidy(value: Decimal) -> Decimal:
     """The same amount without trailing zeros and without exponent, as people expect to read it in JSON."""
-    short = value.normalize(_EXACT)
+    short = value.normalize(EXACT)
     if short.adjusted() <= 0:  # below ten, so there is no exponent to take out
         return short
-    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=_EXACT)  # type: ignore[operator]
+    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=EXACT)  # type: ignore[operator]
 
 
-add: Callable[[Decimal, Decimal], Decimal] = _EXACT.add
+add: Callable[[Decimal, Decimal], Decimal] = EXACT.add
 """left + right with every digit kept, whatever the caller's decimal context is; raises decimal.Inexact otherwise"""
 
-subtract: Callable[[Decimal, Decimal], Decimal] = _EXACT.subtract
+subtract: Callable[[Decimal, Decimal], Decimal] = EXACT.subtract
 """left - right with every digit kept, as `add`"""

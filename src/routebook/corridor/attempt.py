@@ -78,6 +78,13 @@ class Attempt:
             emit(event, now_ns)
         self._held = []
 
+    def let_go(self) -> None:
+        """The call is settled: nothing is passed on any more, and nothing here keeps the call in memory."""
+        self._emit = None
+        self._reader = None
+        self._line = None
+        self._held = []
+
     @property
     def committed(self) -> bool:
         """The answer is this attempt's: what it says goes to the caller."""

@@ -61,8 +61,6 @@ class Entry:
         self.settled = False
         self.waiting: asyncio.Future[Any] | None = None
         """what the call waits for that is no provider; given up when the call ends meanwhile"""
-        self.settling: asyncio.Future[None] | None = None
-        """kept here because the loop holds tasks weakly and this one must not be lost"""
         self._full_since_ns: int | None = None
         self._gone_ns: int | None = None
         self._progress_ns = intent.accepted_ns

@@ -52,5 +52,4 @@ async def exchange(arrival: Arrival, reply: Reply, app: App) -> None:
         error = unknown
         entry.stop(Internal())
     finally:
-        entry.settling = asyncio.ensure_future(settle(entry, error))  # always, once, durable, then the end
-        await asyncio.shield(entry.settling)
+        await settle(entry, error)  # always, once, durable, then the end

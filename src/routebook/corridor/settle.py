@@ -58,6 +58,11 @@ async def _close(entry: Entry, error: BaseException | None) -> None:
     entry.settled = True
     try:
         await _write(entry, state, outcome)
+    except asyncio.CancelledError:
+        # Only the waiting was cancelled: the row is on its way to the disk, and the charge stands.
+        _leave(entry, outcome.charge.total)
+        answer.refuse(fault or shutting_down())
+        raise
     except Fault as unwritten:
         # The book could not be written: the caller gets no end mark, so that nobody takes this for a settled call.
         log.error("the outcome of %s could not be written: %s", entry.intent.id, unwritten.message)
@@ -90,6 +95,8 @@ def _leave(entry: Entry, charge: Decimal | None = None) -> None:
     """The call is over: its hold becomes `charge`, or is given back. Harmless the second time."""
     entry.settled = True
     entry.app.entries.discard(entry)
+    for attempt in entry.attempts:
+        attempt.let_go()
     hold = entry.held.hold
     if not hold.open:
         return

@@ -78,6 +78,10 @@ class AsgiReply:
         if self._watcher is not None and not self._ended:
             self._watcher.gone()
 
+    def let_go(self) -> None:
+        """Over: the watcher holds the answer and the answer holds this, so one of them has to let go."""
+        self._watcher = None
+
     async def pump(self, send: Send) -> None:
         """Carry everything to the server until the end or the client's leaving."""
         while not self._gone:
@@ -160,6 +164,7 @@ class Edge:
         finally:
             listener.cancel()
             await asyncio.shield(work)
+            reply.let_go()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

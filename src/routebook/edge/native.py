@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, cast
 from urllib.parse import unquote
 
@@ -37,8 +38,12 @@ LINGER_NS = 2 * NS
 take the refusal back."""
 PIPELINED_MAX = 16
 """Requests that may wait behind the one being answered; reading stops above it."""
-WRITE_HIGH = 256 * 1024
-WRITE_LOW = 64 * 1024
+WRITE_HIGH = 16 * 1024
+WRITE_LOW = 4 * 1024
+"""What the transport holds of a client that reads too slowly; above it bytes are gathered here, and handed over in one
+piece when the transport is empty enough: the transport would send each small write on its own."""
+HELD_MAX = 240 * 1024
+"""Gathered for one client above this: whoever answers it is told to stop."""
 OVERFLOW = 64
 """Connections above the most that are served which are still told so; more are dropped without a word."""
 
@@ -129,6 +134,9 @@ class Connection(asyncio.Protocol):
         """nothing is answered any more"""
         self._since_ns = edge.ticked_ns
         """idle since then; once it is closing: closing since then"""
+        self._congested = False
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._full = False
         self._unsent = 0
         self._moved_ns = 0
@@ -163,16 +171,27 @@ class Connection(asyncio.Protocol):
         edge.left()
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._congested = True
         self._moved_ns = self._edge.ticked_ns
         self._unsent = self._transport.get_write_buffer_size()
-        if self._cycle is not None:
-            self._cycle.full()
 
     def resume_writing(self) -> None:
+        self._congested = False
+        self._flush()
+        if not self._full:
+            return
         self._full = False
         if self._cycle is not None:
             self._cycle.drained()
+        else:
+            self._next(waited=True)
+
+    def _flush(self) -> None:
+        """What was gathered, in one write."""
+        if self._held:
+            data = b"".join(self._held)
+            self._held, self._held_bytes = [], 0
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         if self._dead:
@@ -181,16 +200,16 @@ class Connection(asyncio.Protocol):
         reader.feed(data, self._edge.ticked_ns)
         if self._cycle is None:
             self._next()
-        elif len(reader.arrived) >= PIPELINED_MAX and not self._paused:
+        if len(reader.arrived) >= PIPELINED_MAX and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
     # --- one after the other ------------------------------------------------------------------------------------------
 
-    def _next(self) -> None:
-        """Answer the next request; nothing is being answered now."""
+    def _next(self, *, waited: bool = False) -> None:
+        """Answer the next request, if nothing is being answered and there is room for an answer. `waited`: for that."""
         reader = self._reader
-        while self._cycle is None and not self._dead:
+        while self._cycle is None and not (self._dead or self._full):
             if not reader.arrived:
                 coming = reader.current
                 if coming is not None and coming.expects and coming.method:
@@ -198,6 +217,11 @@ class Connection(asyncio.Protocol):
                     self._transport.write(CONTINUE)
                 return
             request = reader.arrived.popleft()
+            if self._paused and len(reader.arrived) <= PIPELINED_MAX // 2:
+                self._paused = False
+                self._transport.resume_reading()
+            if waited:
+                request.accepted_ns = self._edge.app.now_ns()
             try:
                 self._answer(request)
             except Exception:
@@ -237,8 +261,17 @@ class Connection(asyncio.Protocol):
     # --- what cycles call ---------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        if not self._dead:
+        if self._dead:
+            return
+        if not self._congested:
             self._transport.write(data)
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > HELD_MAX and not self._full:
+            self._full = True
+            if self._cycle is not None:
+                self._cycle.full()
 
     def head(
         self, status: int, headers: list[tuple[str, str]], more: bytes = b"", *, chunked: bool, close: bool
@@ -259,12 +292,8 @@ class Connection(asyncio.Protocol):
         if reader.current is not None:
             reader.current.begun_ns = edge.ticked_ns
         if reader.arrived:
-            if self._paused and len(reader.arrived) <= PIPELINED_MAX // 2:
-                self._paused = False
-                self._transport.resume_reading()
-            reader.arrived[0].accepted_ns = edge.app.now_ns()
             # Not from within the answer that has just ended: a long line of small ones would nest.
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(partial(self._next, waited=True))
         elif reader.current is not None:
             self._next()
 
@@ -301,13 +330,15 @@ class Connection(asyncio.Protocol):
     def _close(self, *, linger: bool) -> None:
         self._dead = True
         self._since_ns = self._moved_ns = self._edge.ticked_ns
+        self._congested = False
+        self._flush()
         if not linger:
             self._transport.close()
         elif self._transport.can_write_eof():
             self._transport.write_eof()
 
     def tick(self, now_ns: int) -> None:
-        if self._full or self._dead:
+        if self._congested or self._dead:
             self._watch_writing(now_ns)
             return
         if self._cycle is not None or self._reader.arrived:

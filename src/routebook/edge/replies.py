@@ -56,6 +56,7 @@ class NativeReply:
         if self._ended:
             return
         self._ended = True
+        self._watcher = None  # it holds the answer, and the answer holds this
         if self._gone:
             return
         tail = LAST_CHUNK if self._chunked else b""

@@ -5,14 +5,14 @@ Both lean to the safe side: the bound is never below what a provider can bill fo
 
 from __future__ import annotations
 
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 from functools import lru_cache
 
 from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Endpoint
-from routebook.core.money import ZERO, PriceSheet
+from routebook.core.money import EXACT, ZERO, PriceSheet
 from routebook.core.usage import Usage
-from routebook.metering.pricing import COMPLETION_ITEMS, EXACT, PROMPT_ITEMS, is_priced, rate_of
+from routebook.metering.pricing import COMPLETION_ITEMS, PROMPT_ITEMS, is_priced, rate_of
 
 TEMPLATE_TOKENS_PER_MESSAGE = 16
 """What chat templates add around one message; the largest seen in common templates is 11."""
@@ -48,17 +48,13 @@ def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decima
     if sheet is None or not is_priced(sheet):
         return None
     prompt_rate, completion_rate, request, image, raised = _worst_rates(sheet)
-    outer = getcontext()
-    setcontext(EXACT)
-    try:
-        cost = prompt_bound(call, endpoint) * prompt_rate + completion_bound(call, endpoint) * completion_rate + request
-        if call.media_prompt:
-            cost += call.media_prompt * image
-        if raised is not None:
-            cost *= raised
-        return cost * (1 + accounting.markup) if accounting.markup else cost
-    finally:
-        setcontext(outer)
+    cost = EXACT.fma(prompt_bound(call, endpoint), prompt_rate, request)
+    cost = EXACT.fma(completion_bound(call, endpoint), completion_rate, cost)
+    if call.media_prompt:
+        cost = EXACT.fma(call.media_prompt, image, cost)
+    if raised is not None:
+        cost = EXACT.multiply(cost, raised)
+    return EXACT.fma(cost, accounting.markup, cost) if accounting.markup else cost
 
 
 @lru_cache(maxsize=8192)
@@ -67,7 +63,7 @@ def _worst_rates(sheet: PriceSheet) -> tuple[Decimal, Decimal, Decimal, Decimal,
     prompt = _worst(sheet, tuple(key for _, key in PROMPT_ITEMS))
     completion = _worst(sheet, tuple(key for _, key in COMPLETION_ITEMS))
     request, image = _worst(sheet, ("request",)), _worst(sheet, ("image",))
-    raised = 1 - sheet.discount if sheet.discount < 0 else None
+    raised = EXACT.subtract(1, sheet.discount) if sheet.discount < 0 else None
     return prompt or ZERO, completion or ZERO, request or ZERO, image or ZERO, raised
 
 

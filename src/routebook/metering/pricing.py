@@ -6,16 +6,13 @@ this project's decisions (docs/decisions/0004-money.md). Nothing is rounded.
 
 from __future__ import annotations
 
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, getcontext, setcontext
+from decimal import Decimal, getcontext, setcontext
 from functools import lru_cache
 
 from routebook.core.catalog import Accounting
-from routebook.core.money import PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet, tidy
+from routebook.core.money import EXACT, PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet, tidy
 from routebook.core.usage import Usage
 from routebook.metering.counts import Counts, split
-
-# 200 digits hold any product of prices and counts; Inexact is trapped, so a rounding would be an error, not a silence.
-EXACT = Context(prec=min(200, MAX_PREC), Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 
 _FALLBACKS = {
     "input_cache_read": ("prompt",),
@@ -106,6 +103,8 @@ def price(
     if sheet is None or not is_priced(sheet):
         return Charge(unpriced=True)
     outer = getcontext()
+    if outer is EXACT:
+        return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
     setcontext(EXACT)
     try:
         return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
