@@ -8,6 +8,7 @@ Each row is the best of ROUNDS rounds by `time.thread_time`, because the machine
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def chat_frames(events: int) -> list[bytes]:
         chunk({"role": "assistant", "content": "", "refusal": None}),
         *(chunk({"content": TEXT}) for _ in range(events)),
         chunk({}, "stop"),
-        chunk({}, None, usage=usage).replace(b'"choices":[{"index":0,"delta":{},', b'"choices":[],"x":[{'),
+        re.sub(rb'"choices":\[.*?\}\]', b'"choices":[]', chunk({}, usage=usage)),
         b"data: [DONE]\n\n",
     ]
 

@@ -48,6 +48,15 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Events completed by `chunk`. Raises TooLong."""
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.find(b"\n") == len(chunk) - 2
+            and self.idle
+            and len(chunk) < EVENT_BYTES_MAX
+            and 13 not in chunk
+        ):
+            return [SseEvent("", chunk[6:-2])]  # one whole event and nothing else, as providers mostly send them
         if self._begun and b"\n" not in chunk and b"\r" not in chunk and not self._skip_lf:
             self._pieces.append(chunk)
             self._held += len(chunk)

@@ -160,6 +160,14 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _answer = codec.decoder(_Answer)
 
 
+def common_report(raw: bytes) -> Usage | None:
+    """The same of a usage object whose bytes were not looked at yet.
+
+    Members that nobody counts are not decoded, so nothing but ASCII without escapes is sure to be JSON.
+    """
+    return common_usage(raw) if raw.isascii() and 92 not in raw else None
+
+
 def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
     """The events of a whole answer with one choice that holds nothing but text, None for every other answer.
 
@@ -179,9 +187,7 @@ def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
     if len(content) < 3 or content[0] != 34 or not choice.finish_reason:
         return None
     said = plain(choice.index, [content[1:-1]], message.role or None)
-    report = bytes(found.usage)
-    # Members that nobody counts are not decoded here, so nothing but ASCII without escapes is sure to be JSON.
-    usage = common_usage(report) if report.isascii() and 92 not in report else None
+    usage = common_report(bytes(found.usage))
     if said is None or usage is None:
         return None
     reason, native = choice.finish_reason, choice.native_finish_reason or choice.finish_reason
@@ -197,3 +203,67 @@ def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
         Finish(reasons.get(reason) or reasons.get(reason.lower(), "stop"), native, choice.index),
         Counted(usage),
     ]
+
+
+# --- chunks -----------------------------------------------------------------------------------------------------------
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    role: str | None = None
+    content: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    annotations: None = None
+    images: None = None
+    audio: None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    reasoning_details: None = None
+
+
+_NOTHING = _Delta()
+
+
+class _Piece(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _Delta = _NOTHING
+    index: Annotated[int, msgspec.Meta(ge=0, lt=4096)] = 0
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    logprobs: None = None
+    usage: None = None
+    error: None = None
+    stop_reason: None = None
+    matched_stop: None = None
+    token_ids: None = None
+    seed: None = None
+
+
+class CommonChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A chunk of at most one choice whose delta holds nothing but role and text."""
+
+    choices: list[_Piece]
+    id: str | None = None
+    object: str | None = None
+    created: Any = None
+    model: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    provider: str | None = None
+    obfuscation: Any = None
+    error: None = None
+    x_groq: None = None
+    prompt_token_ids: None = None
+
+
+_chunk = codec.decoder(CommonChunk)
+
+
+def common_chunk(data: bytes) -> CommonChunk | None:
+    """One chunk of a common form, None for every other."""
+    try:
+        chunk = _chunk(data)
+    except codec.BAD:
+        return None
+    return chunk if len(chunk.choices) < 2 and chunk.object != "error" else None

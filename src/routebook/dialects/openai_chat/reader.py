@@ -19,7 +19,8 @@ from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects import faults, plain
-from routebook.dialects.openai_chat.common import common_answer
+from routebook.dialects.openai_chat.common import CommonChunk, common_answer, common_chunk, common_report
+from routebook.dialects.openai_chat.lenient import decode, decode_leading
 from routebook.dialects.openai_chat.message import Calls, content_of
 from routebook.dialects.openai_chat.usage import counts
 from routebook.wire import codec, sse
@@ -195,8 +196,10 @@ class ChatReader:
             return [run]
         if data == b"[DONE]":
             return self._close()
+        if event.event != "error" and (chunk := common_chunk(data)) is not None:
+            return self._learned(data, self._common(chunk))
         try:
-            value = _decode(data)
+            value = decode(data)
         except codec.DecodeError:
             if self._finished and self._finished == self._seen:
                 return self._close()  # a good answer with junk behind its finish stays good
@@ -205,7 +208,10 @@ class ChatReader:
             return self._fail(faults.from_object(value, self._head))
         if not isinstance(value, dict):
             return self._fail(faults.garbage("one event's data is no JSON object", data))
-        out = self._answer(value, "delta")
+        return self._learned(data, self._answer(value, "delta"))
+
+    def _learned(self, data: bytes, out: list[Event]) -> list[Event]:
+        """What an event said, after a look at whether the next ones like it can take the lane."""
         one = out[0] if len(out) == 1 else None
         if isinstance(one, Delta) and one.text and one == Delta(index=one.index, text=one.text):
             self._lane.learn(data, one.text, one.index)
@@ -218,7 +224,7 @@ class ChatReader:
             self._closed = True
             return common
         try:
-            value = _decode_leading(body.removeprefix(b"\xef\xbb\xbf").strip())
+            value = decode_leading(body.removeprefix(b"\xef\xbb\xbf").strip())
         except codec.DecodeError:
             return self._fail(faults.garbage("its body is not JSON", body))
         if isinstance(value, list) and value and isinstance(value[0], dict) and "error" in value[0]:
@@ -279,22 +285,65 @@ class ChatReader:
             out += self._fail(faults.from_object(failed, self._head))
         return out
 
+    def _common(self, chunk: CommonChunk) -> list[Event]:
+        """A chunk of a common form; says what `_answer` would say of it."""
+        out: list[Event] = []
+        self._head_of(chunk.id, chunk.model, chunk.service_tier, chunk.system_fingerprint, chunk.provider, out)
+        for choice in chunk.choices:
+            self._seen.add(choice.index)
+            role, text = choice.delta.role or None, choice.delta.content
+            if role is not None or text is not None:
+                out.append(Delta(index=choice.index, role=role, text=text))
+            self._end_choice(choice.index, choice.finish_reason, choice.native_finish_reason, None, out)
+        report = bytes(chunk.usage)
+        if report and report != b"null":
+            usage = common_report(report)
+            if usage is None:
+                self._count(decode(report), out)
+            elif usage != self._usage:
+                self._usage = usage
+                out.append(Counted(usage))
+        return out
+
     def _begin(self, value: dict[str, Any], out: list[Event]) -> None:
-        old = self._start
         within = value.get("x_groq")
         name = (
             _text(value, "id")
             or _text(value, "request_id")
             or (_text(within, "id") if isinstance(within, dict) else None)
         )
-        new = Start(
-            upstream_id=(old.upstream_id if old else None) or name,
-            model=(old.model if old else None) or _text(value, "model"),
-            service_tier=_text(value, "service_tier") or (old.service_tier if old else None),
-            system_fingerprint=_text(value, "system_fingerprint") or (old.system_fingerprint if old else None),
-            provider=_text(value, "provider") or (old.provider if old else None),
-        )
-        if new != old and (old is not None or value.get("choices") is not None):
+        if self._start is not None or value.get("choices") is not None:
+            self._head_of(
+                name,
+                _text(value, "model"),
+                _text(value, "service_tier"),
+                _text(value, "system_fingerprint"),
+                _text(value, "provider"),
+                out,
+            )
+
+    def _head_of(
+        self,
+        name: str | None,
+        model: str | None,
+        tier: str | None,
+        fingerprint: str | None,
+        provider: str | None,
+        out: list[Event],
+    ) -> None:
+        """What a frame says of the answer as a whole: the first name and model stay, of the rest the last counts."""
+        old = self._start
+        if old is None:
+            new = Start(name or None, model or None, tier or None, fingerprint or None, provider or None)
+        else:
+            new = Start(
+                old.upstream_id or name or None,
+                old.model or model or None,
+                tier or old.service_tier,
+                fingerprint or old.system_fingerprint,
+                provider or old.provider,
+            )
+        if new != old:
             self._start = new
             out.append(new)
 
@@ -337,21 +386,22 @@ class ChatReader:
             if member == "delta":
                 return
             native = None  # a whole answer is finished, whatever its provider forgot to say
-        if index in self._finished:
+        stop = choice.get("stop_reason") or choice.get("matched_stop")
+        told = _text(choice, "native_finish_reason")
+        self._end_choice(index, native, told, stop if isinstance(stop, str) else None, finishes, always=True)
+
+    def _end_choice(
+        self, index: int, native: str | None, told: str | None, stop: str | None, out: list[Event], always: bool = False
+    ) -> None:
+        """The finish of a choice, if there is one; `always`: it has ended, even where no reason is given."""
+        if index in self._finished or not (native or always):
             return
         self._finished.add(index)
-        reason = "stop" if native is None else _REASONS.get(native.lower(), "stop")
-        if reason == "stop" and calls.count:
+        reason = "stop" if not native else _REASONS.get(native.lower(), "stop")
+        calls = self._calls.get(index)
+        if reason == "stop" and calls is not None and calls.count:
             reason = "tool_calls"
-        stop = choice.get("stop_reason") or choice.get("matched_stop")
-        finishes.append(
-            Finish(
-                reason,
-                native=_text(choice, "native_finish_reason") or native,
-                index=index,
-                stop_sequence=stop if isinstance(stop, str) else None,
-            )
-        )
+        out.append(Finish(reason, native=told or native, index=index, stop_sequence=stop))
 
     def _count(self, report: Any, out: list[Event]) -> None:
         usage = counts(report) if isinstance(report, dict) else None
@@ -380,46 +430,3 @@ def _is_error(value: dict[str, Any]) -> bool:
 def _text(value: dict[str, Any], name: str) -> str | None:
     text = value.get(name)
     return text if isinstance(text, str) and text else None
-
-
-# --- JSON as providers write it ---------------------------------------------------------------------------------------
-
-_STRING_OR_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
-_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
-)
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
-
-
-def _decode(data: bytes) -> Any:
-    """JSON with exact numbers. Raises DecodeError; tolerates what providers are known to write that JSON forbids:
-    half of a surrogate pair, bytes that are not UTF-8, NaN and Infinity."""
-    try:
-        return codec.decode_exact(data)
-    except (codec.DecodeError, UnicodeDecodeError):
-        return codec.decode_exact(_repaired(data))
-    except RecursionError:
-        raise codec.DecodeError("nested too deeply") from None
-
-
-def _repaired(data: bytes) -> bytes:
-    data = data.decode("utf-8", "replace").encode()
-    data = _SURROGATE.sub(lambda m: m[0] if len(m[0]) in (2, 12) else b"\\ufffd", data)
-    return _STRING_OR_NUMBER.sub(lambda m: m[0] if m[0][:1] == b'"' else b"null", data)
-
-
-def _decode_leading(data: bytes) -> Any:
-    """The first JSON value of the bytes, whatever follows it."""
-    try:
-        return _decode(data)
-    except codec.DecodeError:
-        depth = 0
-        for match in _TOKEN.finditer(data):
-            token = match[0]
-            if token in (b"{", b"["):
-                depth += 1
-            elif token in (b"}", b"]"):
-                depth -= 1
-                if depth <= 0:
-                    return _decode(data[: match.end()])
-        raise
