@@ -18,7 +18,7 @@ from tests.dialects.plainest import plainest
 
 def full_way(body: bytes, kind: str = JSON) -> list[Event]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "common_answer", lambda body, reasons: None)
+        patch.setattr(reader, "common_answer", lambda body: None)
         patch.setattr(usage, "common_usage", lambda raw: None)
         return fed(UPSTREAM, [body], kind)
 

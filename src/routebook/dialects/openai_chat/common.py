@@ -13,6 +13,7 @@ import msgspec
 
 from routebook.core.events import Counted, Event, Finish, Start
 from routebook.core.usage import Usage
+from routebook.dialects.openai_chat.reasons import REASONS
 from routebook.wire import codec
 from routebook.wire.text import plain
 
@@ -168,11 +169,8 @@ def common_report(raw: bytes) -> Usage | None:
     return common_usage(raw) if raw.isascii() and 92 not in raw else None
 
 
-def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
-    """The events of a whole answer with one choice that holds nothing but text, None for every other answer.
-
-    `reasons` normalises the provider's finish reason.
-    """
+def common_answer(body: bytes) -> list[Event] | None:
+    """The events of a whole answer with one choice that holds nothing but text, None for every other answer."""
     try:
         found = _answer(body)
     except codec.BAD:
@@ -200,7 +198,7 @@ def common_answer(body: bytes, reasons: dict[str, str]) -> list[Event] | None:
             found.provider or None,
         ),
         said,
-        Finish(reasons.get(reason) or reasons.get(reason.lower(), "stop"), native, choice.index),
+        Finish(REASONS.get(reason) or REASONS.get(reason.lower(), "stop"), native, choice.index),
         Counted(usage),
     ]
 

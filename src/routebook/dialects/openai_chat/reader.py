@@ -22,6 +22,7 @@ from routebook.dialects import faults, plain
 from routebook.dialects.openai_chat.common import CommonChunk, common_answer, common_chunk, common_report
 from routebook.dialects.openai_chat.lenient import decode, decode_leading
 from routebook.dialects.openai_chat.message import Calls, content_of
+from routebook.dialects.openai_chat.reasons import REASONS
 from routebook.dialects.openai_chat.usage import counts
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead
@@ -42,37 +43,6 @@ _ANSWER = frozenset(
     ).split()
 )
 _CHOICE = frozenset("index delta message finish_reason native_finish_reason logprobs usage error text".split())
-
-_REASONS = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "complete": "stop",
-    "completed": "stop",
-    "pause_turn": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "tool_calls": "tool_calls",
-    "tool_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "safety": "content_filter",
-    "sensitive": "content_filter",
-    "recitation": "content_filter",
-    "guardrail_intervened": "content_filter",
-    "error": "error",
-    "abort": "error",
-    "network_error": "error",
-    "malformed_function_call": "error",
-    "insufficient_system_resource": "error",
-}
-"""native, in lower case -> normalised; a word that is not here means that the model stopped. Generation record, 9.2."""
 
 
 class ChatReader:
@@ -220,7 +190,7 @@ class ChatReader:
         return out
 
     def _whole(self, body: bytes) -> list[Event]:
-        if (common := common_answer(body, _REASONS)) is not None:
+        if (common := common_answer(body)) is not None:
             self._closed = True
             return common
         try:
@@ -397,7 +367,7 @@ class ChatReader:
         if index in self._finished or not (native or always):
             return
         self._finished.add(index)
-        reason = "stop" if not native else _REASONS.get(native.lower(), "stop")
+        reason = "stop" if not native else REASONS.get(native.lower(), "stop")
         calls = self._calls.get(index)
         if reason == "stop" and calls is not None and calls.count:
             reason = "tool_calls"
