@@ -2,7 +2,8 @@
 
 Rows are never updated; `routebook.metering.record` folds them into the record that callers read. All times are
 nanoseconds of unix time (`*_ns`), so that durations subtract exactly; money is Decimal.
-New fields go at the end of a struct with a default: rows of older versions then still decode.
+The structs of a row are packed as arrays, without names: new fields go at the end, with a default, and none is ever
+moved or taken out; rows of older versions then still decode.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class State:
     NAMES: ClassVar[dict[int, str]] = {10: "done", 11: "error", 12: "cancelled", 13: "interrupted", 14: "blocked"}
 
 
-class Intent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Everything known before the first byte goes upstream."""
 
     id: str
@@ -71,7 +72,7 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """price sheet of that endpoint, so that an orphan can be estimated after a crash"""
 
 
-class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AttemptRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One try at one endpoint; children of the record."""
 
     provider_name: str
@@ -97,7 +98,7 @@ class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     charge: Charge | None = None
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Progress(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """How far an open stream was at the last sweep: what an orphan's estimate starts from."""
 
     at_ns: int
@@ -111,13 +112,15 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pricing: PriceSheet | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """How the call ended; written exactly once, before the caller has the last byte."""
 
     ended_ns: int
     model: str | None = None
     """slug of the model that answered; None if none did"""
     provider_name: str | None = None
+    charge: Charge = Charge()
+    is_byok: bool = False
     provider_slug: str | None = None
     endpoint_id: str | None = None
     upstream_id: str | None = None
@@ -131,8 +134,6 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: Usage = Usage()
     usage_source: str = "none"
     """provider, estimated, drained, none"""
-    charge: Charge = Charge()
-    is_byok: bool = False
     attempts: tuple[AttemptRow, ...] = ()
     moderation_ns: int | None = None
     num_media_completion: int = 0
@@ -149,7 +150,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     interrupted: bool = False
 
 
-class Amendment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Amendment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Something learnt after the end; later rows win field by field."""
 
     at_ns: int

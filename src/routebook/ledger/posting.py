@@ -24,28 +24,32 @@ def byok_spend(outcome: Outcome) -> Decimal:
     return outcome.charge.upstream
 
 
-class _IntentHead(msgspec.Struct, frozen=True):
-    """The few members of an intent that the store has columns for; the others are carried unread."""
+class _IntentHead(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of an intent, as far as the store has columns for it; what follows is carried unread."""
 
     id: str
     n: int
+    request_id: str
     accepted_ns: int
     account: str
     key_hash: str
+    api_type: str
     requested_model: str
+    streamed: bool | None = False
     model: str | None = None
 
 
-class _ChargeHead(msgspec.Struct, frozen=True):
+class _ChargeHead(msgspec.Struct, frozen=True, array_like=True):
     total: Decimal = ZERO
     upstream: Decimal | None = None
 
 
-class _OutcomeHead(msgspec.Struct, frozen=True):
+class _OutcomeHead(msgspec.Struct, frozen=True, array_like=True):
+    ended_ns: int
     model: str | None = None
     provider_name: str | None = None
-    is_byok: bool = False
     charge: _ChargeHead = _ChargeHead()
+    is_byok: bool = False
 
 
 class _FoldedRaw(msgspec.Struct, frozen=True):
