@@ -50,10 +50,11 @@ class Answer:
             self._started = True
             self._writer.start(stamp)
 
-    def event(self, event: Event, now_ns: int) -> None:
-        """One event of the answer goes to the caller."""
+    def events(self, events: list[Event], now_ns: int) -> None:
+        """Events of the answer go to the caller, in one write."""
         assert self._writer is not None
-        data = self._writer.feed(event)
+        feed = self._writer.feed
+        data = feed(events[0]) if len(events) == 1 else b"".join([feed(event) for event in events])
         if data:
             self._send(data, now_ns)
 

@@ -63,20 +63,18 @@ class Attempt:
         self._reader: Reader | None = None
         self._error_body = b""
         self._held: list[Event] = []
-        self._emit: Callable[[Event, int], None] | None = None
+        self._emit: Callable[[list[Event], int], None] | None = None
 
     # --- what the coroutine does with it ----------------------------------------------------------------------
 
     def start(self, transport: Transport, request: HttpRequest) -> None:
         self._line = transport.send(request, self, connect_timeout=self._timeouts.connect)
 
-    def commit(self, emit: Callable[[Event, int], None]) -> None:
-        """This attempt is the answer: give out what was held back, and everything after it as it comes."""
+    def commit(self, emit: Callable[[list[Event], int], None]) -> None:
+        """This attempt is the answer: give out what was held back, and everything after it, read by read."""
         self._emit = emit
-        now_ns = self._clock.now_ns()
-        for event in self._held:
-            emit(event, now_ns)
-        self._held = []
+        held, self._held = self._held, []
+        emit(held, self._clock.now_ns())
 
     def let_go(self) -> None:
         """The call is settled: nothing is passed on any more, and nothing here keeps the call in memory."""
@@ -189,25 +187,28 @@ class Attempt:
             self._fail(fault)
 
     def _take(self, events: list[Event]) -> None:
+        if not events or self.over:
+            return
+        failed = events[-1] if isinstance(events[-1], Failed) else None  # a reader says nothing after it
+        if failed is not None:
+            events = events[:-1]
         for event in events:
-            if self.over:
-                return
-            if isinstance(event, Failed):
-                if self._line is not None:
-                    self._line.close()
-                self._fail(event.fault)
-                return
             self.meter.feed(event)
-            if self._emit is not None:
-                self._emit(event, self._heard_ns)
-                continue
-            self._held.append(event)
-            if self.first_ns is None and (
-                isinstance(event, (Plain, Finish)) or (isinstance(event, Delta) and event.content)
-            ):
-                self.first_ns = self._heard_ns
-                if not self.first.done():
-                    self.first.set_result(None)
+        if self._emit is not None:
+            self._emit(events, self._heard_ns)
+        else:
+            self._hold_back(events)
+        if failed is not None and not self.over:
+            if self._line is not None:
+                self._line.close()
+            self._fail(failed.fault)
+
+    def _hold_back(self, events: list[Event]) -> None:
+        self._held += events
+        if self.first_ns is None and any(map(_is_content, events)):
+            self.first_ns = self._heard_ns
+            if not self.first.done():
+                self.first.set_result(None)
 
     def _finish(self) -> None:
         self.ended_ns = self._clock.now_ns()
@@ -243,3 +244,8 @@ class Attempt:
                 future.set_exception(error)
                 # Whoever does not await it (first after a late fault, done after an early one) is not to be warned.
                 future.exception()
+
+
+def _is_content(event: Event) -> bool:
+    """The point of no return: a caller sees something of the answer, or that there is nothing to see."""
+    return isinstance(event, (Plain, Finish)) or (isinstance(event, Delta) and event.content)

@@ -90,15 +90,16 @@ class Entry:
             provider=endpoint.provider.name if endpoint else None,
         )
 
-    def send(self, event: Event, now_ns: int) -> None:
-        """One event of the committed answer goes to the caller, unless they have gone."""
+    def send(self, events: list[Event], now_ns: int) -> None:
+        """What one read of the committed answer held goes to the caller, unless they have gone."""
         if self.text is not None:
-            if isinstance(event, Plain):
-                self.text += texts(event)
-            elif isinstance(event, Delta):
-                self.text += [part for part in (event.reasoning, event.text) if part]
+            for event in events:
+                if isinstance(event, Plain):
+                    self.text += texts(event)
+                elif isinstance(event, Delta):
+                    self.text += [part for part in (event.reasoning, event.text) if part]
         if not self.cancelled:
-            self.answer.event(event, now_ns)
+            self.answer.events(events, now_ns)
 
     # --- the caller's connection ------------------------------------------------------------------------------
 

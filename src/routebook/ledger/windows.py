@@ -23,6 +23,7 @@ def day_number(now_ns: int) -> int:
     return _EPOCH_DAY + now_ns // DAY_NS
 
 
+@lru_cache(maxsize=64)
 def day_text(day: int) -> str:
     """`YYYY-MM-DD` of a day number."""
     return date.fromordinal(day).isoformat()

@@ -52,9 +52,9 @@ class Case:
 def test_nothing_is_sent_until_something_is_said() -> None:
     case = Case()
     case.answer.start(STAMP)
-    case.answer.event(Start(upstream_id="x"), 1)
+    case.answer.events([Start(upstream_id="x")], 1)
     case.got()
-    case.answer.event(Delta(text="Hi"), 2)
+    case.answer.events([Delta(text="Hi")], 2)
     case.got(begun(200, content_type="text/event-stream", x_generation_id="gen-1"), chunk(content="Hi"))
 
 
@@ -99,7 +99,7 @@ def test_a_whole_answer_is_one_body_with_its_length() -> None:
     case = Case(streamed=False)
     case.answer.start(STAMP)
     for event in (Delta(text="Hel"), Delta(text="lo"), Finish("stop")):
-        case.answer.event(event, 1)
+        case.answer.events([event], 1)
     case.answer.keep_alive(0, 100 * SECOND)
     case.got()
     case.answer.finish(RECEIPT)
@@ -111,7 +111,7 @@ def test_comments_come_in_silences_and_not_between() -> None:
     case.answer.keep_alive(0, HEADERS_WAIT_NS - 1)
     case.got()
     case.answer.start(STAMP)
-    case.answer.event(Delta(text="Hi"), HEADERS_WAIT_NS)
+    case.answer.events([Delta(text="Hi")], HEADERS_WAIT_NS)
     case.answer.keep_alive(0, HEADERS_WAIT_NS + KEEPALIVE_NS - 1)
     case.got(begun(200), chunk())
     case.answer.keep_alive(0, HEADERS_WAIT_NS + KEEPALIVE_NS)
@@ -122,7 +122,7 @@ def test_comments_come_in_silences_and_not_between() -> None:
 def test_an_answer_ends_once_whoever_ends_it_again() -> None:
     case = Case()
     case.answer.start(STAMP)
-    case.answer.event(Delta(text="Hi"), 1)
+    case.answer.events([Delta(text="Hi")], 1)
     case.answer.refuse(Unavailable())
     case.answer.finish(RECEIPT)
     case.answer.drop()
