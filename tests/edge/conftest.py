@@ -54,10 +54,17 @@ def native_key(native: RunningGateway) -> str:
 
 
 def warm(running: RunningGateway) -> RunningGateway:
-    """The same after its first call, which opens files that stay open."""
+    """The same after its first call has reached the store, for which files are opened that stay open."""
     asked = {"model": "scripted/plain", "messages": [{"role": "user", "content": "first"}]}
     answer = httpx2.post(f"{running.base}/chat/completions", json=asked, headers=bearer(ADMIN_KEY))
     assert answer.status_code == 200, answer.text
+
+    async def shipped() -> None:
+        async with asyncio.timeout(10):
+            while not await running.gateway._all_shipped():  # noqa: ASYNC110 - the shipper has no event for it
+                await asyncio.sleep(0.01)
+
+    running.run(shipped())
     return running
 
 

@@ -10,7 +10,7 @@ import pytest
 from routebook.testing.provider import ScriptedProvider
 from tests.acceptance.gateway import RunningGateway
 from tests.edge.conftest import BODY_LIMIT, connect
-from tests.edge.wire import Got, Wire, chunked, request
+from tests.edge.wire import SMALL, Got, Wire, chunked, request
 
 CHAT = "/api/v1/chat/completions"
 
@@ -329,7 +329,7 @@ def test_a_slow_reader_holds_the_provider_back_and_then_gets_everything(
     gateway: RunningGateway, key: str, provider: ScriptedProvider
 ) -> None:
     billed = len(provider.bill)
-    with Wire(gateway.port, receive_buffer=4096) as wire:
+    with Wire(gateway.port, receive_buffer=SMALL) as wire:
         wire.send(chat(key, ask("[[completion=60000 pieces=30000]]", stream=True)))
         gateway.until(lambda: any(entry._full_since_ns is not None for entry in gateway.gateway.app.entries))
         assert len(provider.bill) == billed, "the provider was read to its end"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from routebook.edge.native import Connection, Edge
+from routebook.edge.native import HELD_MAX, Connection, Edge
 from routebook.edge.native_server import NativeServer
 from routebook.observe.clock import NS
 from routebook.testing.provider import ScriptedProvider
 from tests.acceptance.gateway import RunningGateway
 from tests.edge.conftest import connect, connections
 from tests.edge.test_protocol import CHAT, ask, chat, events, record
-from tests.edge.wire import Wire, request
+from tests.edge.wire import SMALL, Wire, request
 
 
 @pytest.fixture(autouse=True)
@@ -161,10 +161,21 @@ def test_an_answer_that_takes_its_time_is_no_idle_connection(
         assert events(wire.answer())[-1] == "[DONE]"
 
 
+def comes_to_rest(native: RunningGateway, connection: Connection) -> None:
+    """The system between the edge and a client that reads nothing has taken all that it takes."""
+    sizes: list[int] = []
+
+    def still() -> bool:
+        sizes.append(connection._transport.get_write_buffer_size())
+        return sizes[-1] > 0 and len(sizes) > 100 and len(set(sizes[-100:])) == 1
+
+    native.until(still)
+
+
 @contextmanager
 def reading_nothing(native: RunningGateway, key: str) -> Iterator[Wire]:
     """A client with a long answer under way, none of which it reads."""
-    with Wire(native.port, receive_buffer=4096) as wire:
+    with Wire(native.port, receive_buffer=SMALL) as wire:
         wire.send(chat(key, ask("[[completion=60000 pieces=30000]]", stream=True)))
         connection = connected(native)
         native.until(lambda: connection.is_full)
@@ -176,6 +187,7 @@ def test_a_client_that_reads_nothing_is_cut_off_and_the_provider_with_it(
 ) -> None:
     billed = len(provider.bill)
     with reading_nothing(native, native_key) as wire:
+        comes_to_rest(native, connected(native))
         after(native, 0)
         after(native, 48)
         assert connections(native) == 1
@@ -201,10 +213,28 @@ def test_a_client_that_reads_slowly_but_reads_is_not_cut_off(native: RunningGate
 
 
 def test_a_whole_answer_that_nobody_takes_is_cut_off_too(native: RunningGateway, native_key: str) -> None:
-    with Wire(native.port, receive_buffer=4096) as wire:
-        wire.send(chat(native_key, ask("[[completion=400000 pieces=1]]"), Connection="close"))
+    with Wire(native.port, receive_buffer=SMALL) as wire:
+        wire.send(chat(native_key, ask("[[completion=400000 pieces=200000]]"), Connection="close"))
         connection = connected(native)
         native.until(lambda: connection._dead)
+        comes_to_rest(native, connection)
+        after(native, 0)
+        after(native, 52)
+        native.until(lambda: connections(native) == 0)
+
+
+def test_a_client_that_asks_and_asks_and_reads_nothing_fills_no_memory(native: RunningGateway) -> None:
+    with Wire(native.port, receive_buffer=SMALL) as wire:
+        wire.socket.settimeout(0.2)
+        sent = 0
+        with suppress(TimeoutError):
+            while True:
+                sent += wire.socket.send(request("GET", "/api/v1/models") * 1000)
+        connection = connected(native)
+        assert connection._held_bytes < HELD_MAX + 100_000
+        assert len(connection._reader.arrived) < 10_000, "what came in the last read, not more"
+        wire.socket.settimeout(10)
+        comes_to_rest(native, connection)
         after(native, 0)
         after(native, 52)
         native.until(lambda: connections(native) == 0)

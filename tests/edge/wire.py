@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import httptools
 
+SMALL = 32 * 1024
+"""a receive buffer that is soon full, and large enough that the system's own timers do not rule the pace"""
 PATIENCE = 10.0
 """seconds for any single answer; nothing here waits longer than an answer takes"""
 

@@ -14,6 +14,9 @@ BACKLOG = 2048
 KEEPALIVE_IDLE_SECONDS = 60
 UNANSWERED_MS = 60_000
 """Data that the client's machine has not acknowledged for so long means that it is gone."""
+UNSENT_BYTES = 128 * 1024
+"""What the system takes of an answer before it is on its way. Without it, it takes megabytes from a provider for a
+client that may never read them."""
 SHARE_PERCENT = 45
 """Of the file descriptors that the process may have; a call needs one for its provider as well, and files some."""
 
@@ -31,7 +34,11 @@ def tcp_listener(host: str, port: int, *, reuse_port: bool = False) -> socket.so
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # Accepted connections inherit these: a client whose machine went away without a word is noticed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS), ("TCP_USER_TIMEOUT", UNANSWERED_MS)):
+        for option, value in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
+            ("TCP_USER_TIMEOUT", UNANSWERED_MS),
+            ("TCP_NOTSENT_LOWAT", UNSENT_BYTES),
+        ):
             if hasattr(socket, option):
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         listener.bind((host, port))
