@@ -158,8 +158,8 @@ class GeminiReader:
         self._streams = head.content_type == "text/event-stream"
         self._lane = _NO_LANE
         self._frames = _NO_FRAMES  # until the answer turns out to be a stream
-        self._behind = 0
-        """bytes behind the usage object of a learned frame; 0 where the object does not change"""
+        self._grows = False
+        """the usage object of the learned frame may differ from one to the next"""
         self._values = _Values()
         self._held = b""
         self._take: Callable[[bytes], list[Event]] | None = None
@@ -250,19 +250,18 @@ class GeminiReader:
         return out
 
     def _heard(self, run: Plain) -> Plain:
-        return self._answer.heard(run, b"{" + self._lane.varied[: -self._behind] if self._behind else None)
+        return self._answer.heard(run, b"{" + self._lane.varied if self._grows else None)
 
     def _loose(self, tail: bytes) -> plain.Tail:
         """Behind the text only the counts of the usage object change from frame to frame."""
-        self._behind = 0
         begin = _REPORT.search(tail)
         report = _Values().feed(tail[begin.end() - 1 :]) if begin is not None else []
-        if begin is None or not report or not _NUMBER.search(report[0]):
+        self._grows = begin is not None and bool(report) and _NUMBER.search(report[0]) is not None
+        if begin is None or not self._grows:
             return plain.Tail(tail)
         rest = tail[begin.end() - 1 + len(report[0]) :]
-        self._behind = len(rest)
         words = (re.escape(word) for word in _NUMBER.split(report[0][1:]))
-        return plain.Tail(tail[: begin.end()], re.compile(rb"(?:0|[1-9][0-9]{0,14})".join(words) + re.escape(rest)))
+        return plain.Tail(tail[: begin.end()], rb"(?:0|[1-9][0-9]{0,14})".join(words), rest)
 
     def _value_bytes(self, data: bytes) -> list[Event]:
         out: list[Event] = []

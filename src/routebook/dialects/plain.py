@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from routebook.core.events import Plain
@@ -29,14 +30,24 @@ _REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 class Tail(NamedTuple):
-    """What follows the text in a frame: constant bytes, then whatever `loose` matches to the end, if it is given."""
+    """What follows the text in a frame: fixed bytes; if `loose` is given, then what it matches, and the `rest`."""
 
     fixed: bytes
-    loose: re.Pattern[bytes] | None = None
+    loose: bytes | None = None
+    """a pattern without groups"""
+    rest: bytes = b""
 
 
 Loose = Callable[[bytes], Tail]
 """How a dialect divides the bytes behind the text of one frame."""
+
+
+@lru_cache(maxsize=256)
+def _patterns(fixed: bytes, loose: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """(one text with what differs behind it, the same on a line of its own). Kept, because no id of an answer is in
+    them: compiling one costs as much as a hundred frames."""
+    pattern = _TEXT + re.escape(fixed) + b"(" + loose + b")"
+    return re.compile(pattern, re.DOTALL), re.compile(pattern + b"\n", re.DOTALL)
 
 
 class Lane:
@@ -50,19 +61,21 @@ class Lane:
         "_at",
         "_begins",
         "_blank",
+        "_close",
         "_cut",
         "_first",
         "_gap",
         "_head",
         "_last",
         "_loose",
+        "_many",
+        "_one",
         "_prefixes",
         "_skip",
         "_step",
         "_tail",
         "_tries",
         "_two",
-        "_whole",
         "_wires",
         "index",
         "known",
@@ -79,9 +92,13 @@ class Lane:
         self._wires = 0
         self._first = b""
         self._last = self._gap = self._blank = b""
-        self._at = self._step = self._skip = self._cut = self._two = 0
-        self._whole: re.Pattern[bytes] | None = None
-        """a learned frame that differs in more than its text, as it stands on the wire: its text, and what differs"""
+        self._at = self._step = self._skip = self._two = 0
+        self._cut: int | None = None
+        self._close = b""
+        """the fixed bytes at the end of a payload"""
+        self._one: re.Pattern[bytes] | None = None
+        """what stands between head and close, where it is more than text"""
+        self._many: re.Pattern[bytes] | None = None
         self.index = 0
         self.known = False
         """a frame is learned"""
@@ -102,7 +119,9 @@ class Lane:
         rest = _REST.match(data, begin.end())
         if rest is None:
             return
-        self._tail = self._loose(data[rest.end() - 1 :])
+        tail = self._tail = self._loose(data[rest.end() - 1 :])
+        self._close = tail.fixed if tail.loose is None else tail.rest
+        self._one, self._many = (None, None) if tail.loose is None else _patterns(tail.fixed, tail.loose)
         self._head = data[: begin.end()]
         self.index = index
         found = self._piece(data, 0, len(data))
@@ -129,20 +148,16 @@ class Lane:
                 if stop < 0 or self._piece(data, len(first) - len(self._head), stop) is None:
                     continue
                 self._first = first
-                self._last = self._tail.fixed + end
+                self._last = self._close + end
                 self._gap = self._last + first
                 self._blank = end[len(end) // 2 - 1 :]
                 self._at = first.count(b"\n")
                 self._step = self._at + 2
                 self._skip = len(first) - first.rfind(b"\n") - 1
-                self._cut = -len(self._tail.fixed) - len(end) // 2 + 1
-                loose = self._tail.loose
-                if loose is None:
-                    self._whole = None
-                else:
-                    parts = (re.escape(first), _TEXT, re.escape(self._tail.fixed), b"(" + loose.pattern + b")", end)
-                    self._whole = re.compile(b"".join(parts), re.DOTALL)
-                self._two = 2 * (len(self._gap) + (len(self.varied) if loose else 0))
+                self._cut = -len(self._close) - len(end) // 2 + 1 or None
+                self._two = 2 * len(self._gap)
+                if self._one is not None:
+                    self._two += 2 * (len(self._tail.fixed) + len(self.varied))
                 self._wires = 0
                 return True
         return False
@@ -161,16 +176,10 @@ class Lane:
 
     def one(self, data: bytes) -> Plain | None:
         """The commonest read of all: one learned frame and nothing else. None for everything that is not that."""
-        if len(data) >= self._two:
-            return None
-        if self._whole is not None:
-            match = self._whole.fullmatch(data)
-            if match is not None and (piece := match[1]):
-                self.varied = match[2]
-                self._tries = 0
-                return text.plain(self.index, [piece])
-        elif data.startswith(self._first) and data.endswith(self._last):
+        if len(data) < self._two and data.startswith(self._first) and data.endswith(self._last):
             piece = data[len(self._first) : -len(self._last)]
+            if self._one is not None:
+                piece = self._text_of(piece) or b""
             if piece:
                 self._tries = 0
                 return text.plain(self.index, [piece])
@@ -181,16 +190,13 @@ class Lane:
         if not self.known or not (self._first or self._learn_wire(data)):
             return None, data
         pieces: list[bytes] | None = None
-        if self._whole is not None:
-            found = self._whole.findall(data)
-            if len(self._gap) * len(found) + sum([len(piece) + len(rest) for piece, rest in found]) == len(data):
-                pieces = [piece for piece, _ in found]
-                self.varied = found[-1][1]
-        elif data.endswith(self._last):
+        if data.endswith(self._last):
             skip, cut = self._skip, self._cut
             pieces = [line[skip:cut] for line in data.split(b"\n")[self._at : -1 : self._step]]
             if self._first + self._gap.join(pieces) + self._last != data:
                 pieces = None
+            elif self._many is not None:
+                pieces = self._texts_of(self._many, pieces)
         rest = b""
         if pieces is None:
             pieces, end = self._run(data)
@@ -224,7 +230,7 @@ class Lane:
         """Pieces of the learned frames at the beginning of the bytes, and where they end."""
         pieces: list[bytes] = []
         prefix, blank = len(self._first) - len(self._head), self._blank
-        ending = len(self._last) - len(self._tail.fixed)
+        ending = len(self._last) - len(self._close)
         at = 0
         while data.startswith(self._first, at):
             stop = data.find(blank, at + len(self._first))
@@ -240,18 +246,29 @@ class Lane:
 
     def _piece(self, data: bytes, begin: int, stop: int) -> bytes | None:
         """The text in the payload that lies between the two places, None if it is not what was learned."""
-        fixed, loose = self._tail
-        at = begin + len(self._head)
-        if not data.startswith(self._head, begin):
+        close = len(self._close)
+        at, end = begin + len(self._head), stop - close
+        if end < at or not data.startswith(self._head, begin) or not data.endswith(self._close, at, stop):
             return None
-        if loose is None:
-            end = stop - len(fixed)
-            return data[at:end] if end >= at and data.endswith(fixed, at, stop) else None
-        end = data.rfind(fixed, at, stop)
-        if end < 0 or loose.fullmatch(data, end + len(fixed), stop) is None:
+        return data[at:end] if self._one is None else self._text_of(data[at:end])
+
+    def _text_of(self, middle: bytes) -> bytes | None:
+        """The text of what stands between head and close."""
+        match = self._one.fullmatch(middle) if self._one is not None else None
+        if match is None:
             return None
-        self.varied = data[end + len(fixed) : stop]
-        return data[at:end]
+        self.varied = match[2]
+        return match[1]
+
+    def _texts_of(self, many: re.Pattern[bytes], middles: list[bytes]) -> list[bytes] | None:
+        """The same of several at once; None if one is not what was learned."""
+        lines = b"\n".join(middles) + b"\n"
+        found = many.findall(lines)
+        each = len(self._tail.fixed) + 1
+        if len(found) != len(middles) or sum([len(a) + len(b) + each for a, b in found]) != len(lines):
+            return None
+        self.varied = found[-1][1]
+        return [piece for piece, _ in found]
 
 
 class Frames:
