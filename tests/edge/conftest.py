@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -115,7 +116,8 @@ async def _later(what: Callable[[], int]) -> int:
 
 def _files(provider: ScriptedProvider) -> int:
     """Open files of this process without the gateway's pooled connections to the provider, which have two ends here."""
-    return len(os.listdir("/proc/self/fd")) - 2 * len(provider._lines)
+    files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    return files - 2 * len(provider._lines)
 
 
 def connect(running: RunningGateway) -> Wire:

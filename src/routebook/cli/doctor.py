@@ -167,7 +167,7 @@ def _daybook(loaded: Loaded) -> Finding:
     if (who := holder(loaded.home)) is not None:
         return Finding("gateway", "good", f"runs: {who} holds the daybook")
     try:
-        check_address(server.host, server.port)
+        check_address(server)
     except CannotListen as error:
         return Finding("gateway", "bad", f"does not run, and {address} cannot be had", f"{str(error).capitalize()}.")
     return Finding("gateway", "good", f"does not run; {address} is free")

@@ -22,6 +22,7 @@ from routebook.cli.problems import CannotListen
 
 if TYPE_CHECKING:
     from routebook.compose import Gateway
+    from routebook.config.settings import Server as ServerTable
     from routebook.edge.server import Server
 
 R = TypeVar("R")
@@ -40,10 +41,14 @@ def run(work: Coroutine[Any, Any, R]) -> R:
 
 
 class Stopping:
-    """The wish to stop, as signals say it. Inside `with`, SIGTERM and the first SIGINT set it."""
+    """The wish to stop, as signals say it. Inside `with`, SIGTERM and the first SIGINT set it.
 
-    def __init__(self) -> None:
+    A worker of several has a `lifeline` instead of SIGINT: its closing is the wish as well.
+    """
+
+    def __init__(self, lifeline: int | None = None) -> None:
         self._asked = asyncio.Event()
+        self._lifeline = lifeline
 
     def __bool__(self) -> bool:
         return self._asked.is_set()
@@ -51,13 +56,22 @@ class Stopping:
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._asked.set)
-        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        if self._lifeline is None:
+            loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        else:
+            loop.add_reader(self._lifeline, self._orphaned, self._lifeline)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        if self._lifeline is not None:
+            loop.remove_reader(self._lifeline)
+
+    def _orphaned(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        self._asked.set()
 
     def _interrupted(self) -> None:
         if self._asked.is_set():
@@ -87,9 +101,10 @@ class Stopping:
 class Running:
     """A gateway that answers. `shipped` is known at the end: True if every record reached the store."""
 
-    def __init__(self, host: str, port: int, wait: Callable[[], Awaitable[None]]) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{port}"
+    def __init__(self, server: ServerTable, port: int, wait: Callable[[], Awaitable[None]]) -> None:
+        shown = f"[{server.host}]" if ":" in server.host else server.host
+        self.url = f"{'http' if server.tls_cert is None else 'https'}://{shown}:{port}"
+        """of no use where a UNIX socket is served"""
         self.port = port
         self.wait = wait
         """until the server ends by itself, which it does only when something is badly wrong"""
@@ -97,26 +112,28 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def served(gateway: Gateway, ports: Sequence[int]) -> AsyncIterator[Running]:
+async def served(
+    gateway: Gateway, ports: Sequence[int], bind: Callable[[], socket.socket] | None = None
+) -> AsyncIterator[Running]:
     """The gateway started and listening on the first of `ports` that is free; drained and stopped at the end.
 
-    Raises CannotListen, and what `Gateway.start` raises.
+    `bind` gives the socket instead, for one worker among several. Raises CannotListen, and what `Gateway.start` raises.
     """
-    host = gateway.loaded.settings.server.host
+    table = gateway.loaded.settings.server
     await gateway.start()
     running: Running | None = None
     server: Server | None = None
     try:
         for port in ports:
-            server = gateway.server(port)
+            server = gateway.server(port, bind)
             try:
                 await server.start()
             except OSError as error:
                 server = None
                 if error.errno == errno.EADDRINUSE and port != ports[-1]:
                     continue
-                raise CannotListen(why_not(error, host, port)) from None
-            running = Running(host, server.port, server.wait)
+                raise CannotListen(why_not(error, table, port)) from None
+            running = Running(table, server.port, server.wait)
             break
         assert running is not None
         yield running
@@ -164,19 +181,27 @@ async def book_is_free(home: Path, stopping: Stopping) -> bool:
     return True
 
 
-def check_address(host: str, port: int) -> None:
+def check_address(table: ServerTable) -> None:
     """Raises CannotListen if the address cannot be had: said before anything is opened or waited for."""
+    if table.unix_socket is not None:
+        return  # binding is the check there, and replaces what a dead process left
+    host, port = table.host, table.port
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise CannotListen(why_not(error, host, port)) from None
+            raise CannotListen(why_not(error, table, port)) from None
 
 
-def why_not(error: Exception, host: str, port: int) -> str:
+def why_not(error: Exception, table: ServerTable, port: int) -> str:
     """A sentence about an address that cannot be had."""
-    code = getattr(error, "errno", None)
+    code, host = getattr(error, "errno", None), table.host
+    if table.unix_socket is not None:
+        reason = getattr(error, "strerror", None) or str(error)
+        return (
+            f"cannot listen on the UNIX socket {table.unix_socket} ({reason}); choose another path with --unix-socket"
+        )
     if code == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; choose another one with --port, or stop the process that has it"
     if code in (errno.EACCES, errno.EPERM):
