@@ -158,7 +158,7 @@ class Gateway:
 
         def own() -> socket.socket:
             if path is not None:
-                return unix_listener(path, settings.unix_socket_mode)
+                return unix_listener(path, int(settings.unix_socket_mode, 8))
             return tcp_listener(settings.host, port)
 
         return NativeServer(self._native(), bind or own, self._tls, unlink=bind is None)

@@ -160,7 +160,7 @@ def test_calls_go_over_a_unix_socket_that_only_its_owner_may_use(
 
 def test_the_mode_of_the_socket_is_as_configured(provider: ScriptedProvider, tmp_path: Path, place: Path) -> None:
     config = server_configuration(provider, unix_socket=str(place)).replace(
-        "[server]\n", "[server]\nunix_socket_mode = 0o660\n"
+        "[server]\n", '[server]\nunix_socket_mode = "0660"\n'
     )
     with RunningGateway(tmp_path / "home", config):
         assert stat.S_IMODE(place.stat().st_mode) == 0o660

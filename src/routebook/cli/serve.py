@@ -73,7 +73,7 @@ def _supervise(loaded: Loaded) -> int:
     path = None if server.unix_socket is None else Path(server.unix_socket).expanduser()
     try:
         if path is not None:
-            held = unix_listener(path, server.unix_socket_mode)
+            held = unix_listener(path, int(server.unix_socket_mode, 8))
         else:
             held = tcp_listener(server.host, server.port, reuse_port=True)
     except OSError as error:

@@ -84,8 +84,8 @@ def _check_server(server: Server) -> None:
         raise ConfigError(
             f"a path of 1 to {UNIX_PATH_MAX} bytes; the system takes no longer one", ("server", "unix_socket")
         )
-    if not 0 <= server.unix_socket_mode <= 0o777:
-        raise ConfigError("a file mode such as 0o660", ("server", "unix_socket_mode"))
+    if not re.fullmatch("0?[0-7]{3}", server.unix_socket_mode):
+        raise ConfigError('a file mode such as "0660"', ("server", "unix_socket_mode"))
     _at_least_zero(server.drain, ("server", "drain"))
 
 

@@ -24,8 +24,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """PEM file with its key; None = it is in `tls_cert`"""
     unix_socket: str | None = None
     """path of a UNIX socket to listen on instead of host and port"""
-    unix_socket_mode: int = 0o600
-    """who may connect there"""
+    unix_socket_mode: str = "0600"
+    """who may connect there: a file mode in octal digits"""
     drain: float = 10
     """seconds that SIGTERM lets running streams go on"""
 

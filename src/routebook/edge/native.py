@@ -238,11 +238,11 @@ class Connection(asyncio.Protocol):
             reply = NativeReply(self, request)
             self._cycle = reply
             arrival = Arrival(surface, request.headers, request.content(), request.accepted_ns)
-            self._task = asyncio.ensure_future(exchange(arrival, reply, edge.app))
+            self._task = asyncio.get_running_loop().create_task(exchange(arrival, reply, edge.app))
         else:
             cycle = BridgeCycle(self, request)
             self._cycle = cycle
-            self._task = asyncio.ensure_future(cycle.run(edge.control))
+            self._task = asyncio.get_running_loop().create_task(cycle.run(edge.control))
 
     def _fail(self, request: Request, fault: Fault) -> None:
         """Answer with an error of the edge's own."""

@@ -60,7 +60,7 @@ def test_the_example_of_the_reference_is_accepted() -> None:
         ('[server]\nworkers = 2\nedge = "asgi"', ("server", "workers"), ['edge = "native"']),
         ('[server]\nunix_socket = "a"\nedge = "asgi"', ("server", "unix_socket"), ['edge = "native"']),
         (f'[server]\nunix_socket = "{"a" * 200}"', ("server", "unix_socket"), ["107 bytes"]),
-        ("[server]\nunix_socket_mode = 0o1777", ("server", "unix_socket_mode"), ["0o660"]),
+        ('[server]\nunix_socket_mode = "1777"', ("server", "unix_socket_mode"), ['"0660"']),
         ('[server]\ntls_key = "key.pem"', ("server", "tls_key"), ["tls_cert"]),
         ('[server]\nedge = "asgy"', ("server", "edge"), ["did you mean asgi?", "native"]),
         ("[server]\ndrain = -1", ("server", "drain"), ["0 or more"]),
