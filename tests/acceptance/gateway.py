@@ -6,6 +6,7 @@ It runs on a thread with its own loop, so that clients of every kind may block a
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,12 +15,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
+import msgspec
 import uvloop
 
 from routebook.compose import Gateway
 from routebook.corridor.ports import Moderator
 from routebook.edge.server import Server
-from routebook.load.settings import Flags, load_settings
+from routebook.load.settings import Flags, Loaded, load_settings
 from routebook.testing.provider import Rates, ScriptedProvider
 
 T = TypeVar("T")
@@ -177,7 +179,7 @@ class RunningGateway:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         try:
-            loaded = load_settings(self.config, self.environ, Flags(home=self.home))
+            loaded = on_edge(load_settings(self.config, self.environ, Flags(home=self.home)))
             self.gateway = Gateway(loaded, self.environ, self.moderator)
             await self.gateway.start()
             server = self.server = self.gateway.server(0)
@@ -192,6 +194,16 @@ class RunningGateway:
         await self.gateway.run_out()
         await server.stop()
         self.shipped = await self.gateway.stop()
+
+
+def on_edge(loaded: Loaded) -> Loaded:
+    """With the edge that ROUTEBOOK_TEST_EDGE names, for a run of everything on the other one, unless a test chose."""
+    name = os.environ.get("ROUTEBOOK_TEST_EDGE")
+    if name not in ("asgi", "native") or ("server", "edge") in loaded.lines:
+        return loaded
+    settings = loaded.settings
+    server = msgspec.structs.replace(settings.server, edge=name)
+    return msgspec.structs.replace(loaded, settings=msgspec.structs.replace(settings, server=server))
 
 
 def bearer(key: str) -> dict[str, str]:
