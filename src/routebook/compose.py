@@ -15,7 +15,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import setcontext
 from pathlib import Path
 
 import msgspec
@@ -25,7 +24,6 @@ from routebook.config.settings import Settings
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
-from routebook.core.money import EXACT
 from routebook.corridor.ports import App, Moderator
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
@@ -91,7 +89,6 @@ class Gateway:
 
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked."""
-        setcontext(EXACT)  # for this task and all that come of it: no sum switches contexts on its own
         settings, home = self.loaded.settings, self.loaded.home
         self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)

@@ -333,7 +333,8 @@ def test_a_worker_that_dies_at_once_again_and_again_is_started_less_and_less_oft
         eventually(lambda: starts.exists() and starts.read_text().count("\n") >= 4)
     finally:
         process.terminate()
-    assert process.wait(20) == 0
+    # 3 if the signal finds a worker that is just dying: a stop is as good as its workers' ends.
+    assert process.wait(20) in (0, 3)
     times = [float(line) for line in starts.read_text().split()]
     pauses = [after - before for before, after in pairwise(times)]
     assert 0.2 < pauses[0] < 1, "the first time it is back within a second"

@@ -15,8 +15,7 @@ ZERO = Decimal(0)
 
 EXACT = Context(prec=1000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 """Python's default context keeps 28 digits and rounds in silence; a book that is never closed outgrows that. This one
-keeps 1,000 and raises instead of losing one. A gateway makes it the context of its loop; whoever multiplies money makes
-sure of it (`getcontext() is EXACT`)."""
+keeps 1,000 and raises instead of losing one. Whoever multiplies money does it in this context."""
 
 PRICE_KEYS = (
     "prompt",

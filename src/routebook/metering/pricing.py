@@ -103,8 +103,6 @@ def price(
     if sheet is None or not is_priced(sheet):
         return Charge(unpriced=True)
     outer = getcontext()
-    if outer is EXACT:
-        return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
     setcontext(EXACT)
     try:
         return _charge(usage, sheet, accounting, images, hhmm, is_byok, insured)
