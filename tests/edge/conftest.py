@@ -90,7 +90,7 @@ def leaves_nothing(request: pytest.FixtureRequest, provider: ScriptedProvider) -
     running.until(lambda: connections(running) == 0)
     tasks, files = running.run(_later(_tasks)), _files(provider)
     yield
-    running.until(lambda: connections(running) == 0 and not running.gateway.app.entries)
+    running.until(lambda: connections(running) == 0 and not running.gateway.app.entries and not provider.busy)
     running.until(lambda: _tasks() <= tasks)
     running.until(lambda: _files(provider) <= files)
 

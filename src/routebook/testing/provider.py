@@ -75,6 +75,11 @@ class ScriptedProvider:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    @property
+    def busy(self) -> int:
+        """Answers under way: their bills are still to come."""
+        return sum(line.busy for line in list(self._lines))
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -172,6 +177,10 @@ class _Line(asyncio.Protocol):
         """what hangs or is yet to hang in this answer goes on"""
 
     # --- the socket ---------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return self._answer is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
