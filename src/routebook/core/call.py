@@ -202,6 +202,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     chat: Chat
     raw: Mapping[str, msgspec.Raw]
     """the body's top-level members, verbatim"""
+    bulk: tuple[tuple[memoryview, ...], ...] = ()
+    """the base64 of a large body, by number; its URLs and data, here and in `raw`, then end in stand-ins for it (see
+    `wire.bulk`), which the request to the provider exchanges for the real bytes"""
     provider: ProviderWish | None = None
     user: str | None = None
     """the caller's end user: kept raw in the record, hashed before it goes upstream"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from routebook.core.call import Call, CannotExpress, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
@@ -59,6 +61,8 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
     upstream = app.upstreams[endpoint.provider.dialect]
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
+    if call.bulk:
+        request = replace(request, bulk=call.bulk)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
     attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, streamed=call.stream)
     entry.losses = losses

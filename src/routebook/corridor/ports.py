@@ -23,6 +23,7 @@ from routebook.store.port import Store
 from routebook.upstream.credentials import Credentials
 from routebook.upstream.fetch import Fetched
 from routebook.upstream.port import Transport
+from routebook.wire.bulk import LargeBody
 
 if TYPE_CHECKING:
     from routebook.corridor.entry import Entry
@@ -34,7 +35,7 @@ class Arrival(msgspec.Struct, frozen=True):
     surface: Surface
     headers: Mapping[str, str]
     """names in lower case"""
-    body: bytes
+    body: bytes | LargeBody
     accepted_ns: int
 
 

@@ -18,6 +18,7 @@ from routebook.core.events import Event
 from routebook.core.ids import Mint
 from routebook.core.money import Charge
 from routebook.core.usage import Usage
+from routebook.wire.bulk import LargeBody
 from routebook.wire.http import HttpHead, HttpRequest
 
 
@@ -96,7 +97,7 @@ class Surface(Protocol):
 
     name: str
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> Call:
+    def read(self, body: bytes | LargeBody, headers: Mapping[str, str]) -> Call:
         """Raises BadRequest with the place and what was expected."""
 
     def writer(self, call: Call) -> Writer: ...

@@ -19,6 +19,7 @@ from routebook.corridor.ports import App, Arrival, Watcher
 from routebook.dialects.base import Surface
 from routebook.edge.cors import with_cors
 from routebook.edge.surfaces import BY_PATH
+from routebook.wire.bulk import LARGE, LargeBody
 
 FULL_BYTES = 256 * 1024
 """Buffered for one caller above this: the provider is read no further."""
@@ -197,7 +198,7 @@ def header_map(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes | None:
+async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes | LargeBody | None:
     """The whole body; None if the client left before its end. Raises TooLarge, RequestTimeout, BadRequest (415)."""
     if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise BadRequest(
@@ -207,6 +208,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
     if length.isascii() and length.isdigit() and (len(length) > _LENGTH_DIGITS or int(length) > limit):
         raise TooLarge(f"The request body is larger than {limit} bytes; send less, or raise [limits] body_bytes.")
     parts: list[bytes] = []
+    large: LargeBody | None = None
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -214,14 +216,20 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
                 message: Any = await receive()
                 if message["type"] == "http.disconnect":
                     return None
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
+                data = message.get("body", b"")
+                size += len(data)
                 if size > limit:
                     raise TooLarge(
                         f"The request body is larger than {limit} bytes; send less, or raise [limits] body_bytes."
                     )
+                if size <= LARGE:
+                    parts.append(data)
+                elif large is None:
+                    large = LargeBody((*parts, data))
+                else:
+                    large.add(data)
                 if not message.get("more_body", False):
-                    return b"".join(parts)
+                    return b"".join(parts) if large is None else large
     except TimeoutError:
         raise RequestTimeout(f"The request body was not complete after {BODY_SECONDS:g} s; send it again.") from None
 

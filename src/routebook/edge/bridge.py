@@ -76,7 +76,9 @@ class BridgeCycle:
     async def _receive(self) -> Message:
         if not self._received:
             self._received = True
-            return {"type": "http.request", "body": self._request.content(), "more_body": False}
+            body = self._request.content()
+            whole = body if isinstance(body, bytes) else body.whole()
+            return {"type": "http.request", "body": whole, "more_body": False}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

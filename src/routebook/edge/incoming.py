@@ -14,6 +14,7 @@ import httptools
 
 from routebook.core.errors import BadRequest, Fault, TooLarge
 from routebook.observe.clock import NS
+from routebook.wire.bulk import LARGE, LargeBody
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 128
@@ -50,6 +51,7 @@ class Request:
         "fault",
         "framing",
         "headers",
+        "large",
         "lines",
         "method",
         "old",
@@ -70,6 +72,8 @@ class Request:
         self.headers: dict[str, str] = {}
         """names in lower case; of a repeated one the first counts, so that an appended one overrides nothing"""
         self.body: list[bytes] = []
+        """as it came; empty once there is a `large`"""
+        self.large: LargeBody | None = None
         self.size = 0
         """bytes of body so far"""
         self.framing = 0
@@ -82,10 +86,20 @@ class Request:
         """it waits for `100 Continue`"""
         self.fault: Fault | None = None
 
-    def content(self) -> bytes:
+    def content(self) -> bytes | LargeBody:
         """The whole body, handed out once."""
+        if self.large is not None:
+            large, self.large = self.large, None
+            return large
         parts, self.body = self.body, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def enlarge(self, data: bytes) -> None:
+        """The next piece of a body above LARGE."""
+        if self.large is None:
+            self.large = LargeBody(self.body)
+            self.body = []
+        self.large.add(data)
 
     def late(self, now_ns: int) -> bool:
         """It should have come by now; for requests that are still being read."""
@@ -146,7 +160,7 @@ class Reader:
         self.deaf = True
         request.fault = fault
         request.close = True
-        request.body = []
+        request.body, request.large = [], None
         self.arrived.append(request)
 
     def shut(self) -> None:
@@ -241,7 +255,10 @@ class Reader:
         request.size += len(data)
         if request.size > self._limit:
             raise _Refused(too_large(self._limit))
-        request.body.append(data)
+        if request.size <= LARGE:
+            request.body.append(data)
+        else:
+            request.enlarge(data)
 
     def on_message_complete(self) -> None:
         request = self.current

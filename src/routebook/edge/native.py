@@ -44,6 +44,8 @@ WRITE_LOW = 4 * 1024
 piece when the transport is empty enough: the transport would send each small write on its own."""
 HELD_MAX = 240 * 1024
 """Gathered for one client above this: whoever answers it is told to stop."""
+READ_MAX = 64 * 1024
+"""After a longer read the others get their turn: the loop would go on reading while there is something, up to 8 MB."""
 OVERFLOW = 64
 """Connections above the most that are served which are still told so; more are dropped without a word."""
 
@@ -203,6 +205,13 @@ class Connection(asyncio.Protocol):
         if len(reader.arrived) >= PIPELINED_MAX and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+        elif len(data) > READ_MAX and not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self._paused or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     # --- one after the other ------------------------------------------------------------------------------------------
 

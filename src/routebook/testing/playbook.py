@@ -264,5 +264,5 @@ class Playbook:
         name = next((name for start, name in self._hosts.items() if url.startswith(start)), url)
         facts: dict[str, Any] = {}
         if what == "asked":
-            facts = {"path": url} | codec.decode_exact(line.request.body)
+            facts = {"path": url} | codec.decode_exact(b"".join(line.request.pieces()))
         self._note(Left(f"{what} {name}", facts))

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from routebook.core.errors import UpstreamFault
 from routebook.upstream.port import Sink
+from routebook.wire.bulk import Piece
 
 if TYPE_CHECKING:
     from routebook.upstream.connection import Connection
+
+Payload = tuple[bytes, bytes | tuple[Piece, ...]]
+"""Head and body of a request. A large body may be in pieces."""
 
 
 class Call:
@@ -36,14 +40,14 @@ class Call:
         self,
         sink: Sink,
         label: str,
-        payload: tuple[bytes, bytes],
+        payload: Payload,
         connect_timeout: float,
     ) -> None:
         self.sink = sink
         self.label = label
         """host:port, for messages."""
-        self.payload: tuple[bytes, bytes] | None = payload
-        """Head and body of the request, until the first byte of an answer: then it cannot be needed again."""
+        self.payload: Payload | None = payload
+        """Kept until the first byte of an answer: then it cannot be needed again."""
         self.connect_timeout = connect_timeout
         self.connection: Connection | None = None
         self.task: asyncio.Task[None] | None = None

@@ -87,7 +87,7 @@ class Client:
         if pool is None:
             pool = self._pools[origin] = Pool(origin, self._sessions, self._idle, self._redial)
             self._schedule_sweep()
-        call = Call(sink, target.label, (head, request.body), connect_timeout)
+        call = Call(sink, target.label, (head, request.pieces() if request.bulk else request.body), connect_timeout)
         call.bodiless = request.method == "HEAD"
         connection = pool.take(loop.time())
         if connection is not None and connection.start(call):

@@ -24,6 +24,7 @@ from routebook.core.errors import UpstreamLost
 from routebook.upstream.call import Call
 from routebook.upstream.decode import DecodeError, Inflater
 from routebook.upstream.faults import describe
+from routebook.upstream.slowly import Slowly
 from routebook.wire.http import HttpHead
 
 HEAD_LIMIT = 64 * 1024
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_proven",
         "_quiet",
+        "_rest",
         "_sock",
         "_wide",
         "call",
@@ -112,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._quiet = 0
         self._wide = False
         self._decoder: Inflater | None = None
+        self._rest: Slowly | None = None  # of a large request
 
     # What the pool and the call do with it
 
@@ -128,12 +131,11 @@ class Connection(asyncio.Protocol):
         if call.paused:
             transport.pause_reading()
         head, body = payload
-        if len(body) <= _ONE_WRITE:
+        if type(body) is bytes and len(body) <= _ONE_WRITE:
             transport.write(head + body)
         else:
-            transport.write(head)
-            if not transport.is_closing():
-                transport.write(body)
+            self._rest = Slowly(self._loop, transport, (head, *((body,) if isinstance(body, bytes) else body)))
+            self._rest.go_on()
         return True
 
     def now(self) -> float:
@@ -184,6 +186,14 @@ class Connection(asyncio.Protocol):
         if self.gone:  # given up during the handshake
             self.transport.abort()
 
+    def pause_writing(self) -> None:
+        if self._rest is not None:
+            self._rest.pause()
+
+    def resume_writing(self) -> None:
+        if self._rest is not None:
+            self._rest.resume()
+
     def data_received(self, data: bytes) -> None:
         call, parser = self.call, self._parser
         if call is None or parser is None:
@@ -220,6 +230,7 @@ class Connection(asyncio.Protocol):
         self._home.closed(self)
         self.transport = None
         self._sock = None
+        self._rest = None
         self._parser = None  # it holds methods of this object: break the cycle
 
     # llhttp
@@ -329,6 +340,7 @@ class Connection(asyncio.Protocol):
             and self._flaw is None
             and not self.gone
             and transport is not None
+            and (self._rest is None or self._rest.done)
             and transport.get_write_buffer_size() == 0
         ):
             if call.paused:

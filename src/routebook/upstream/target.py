@@ -115,7 +115,7 @@ def render_head(
         if lower in _DEFAULTED:
             if lower in special:
                 raise Refused(f"the request has more than one {lower} header")
-            if lower == "content-length" and value != str(len(request.body)):
+            if lower == "content-length" and value != str(request.size):
                 raise Refused("the request's Content-Length is not the length of its body")
             special.add(lower)
         lines.append(f"{name}: {value}\r\n")
@@ -124,7 +124,7 @@ def render_head(
     else:
         lines += [line for name, line in target.default_lines if name not in special]
     if "content-length" not in special and (request.body or request.method in _BODY_METHODS):
-        lines.append(f"Content-Length: {len(request.body)}\r\n")
+        lines.append(f"Content-Length: {request.size}\r\n")
     if proxy_auth is not None:
         lines.append(f"Proxy-Authorization: {proxy_auth}\r\n")
     lines.append("\r\n")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import msgspec
+
+from routebook.wire.bulk import Bulk, Piece, restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +19,20 @@ class HttpRequest:
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    bulk: Bulk = field(default=(), repr=False)
+    """What goes where `body` has stand-ins."""
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """The body as it is sent, in order."""
+        return restored(self.body, self.bulk) if self.bulk else (self.body,)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body as it is sent."""
+        return sum(map(len, self.pieces())) if self.bulk else len(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpHead:
+class HttpHead(msgspec.Struct, frozen=True):
     """Status line and headers of a provider's answer; header names in lower case, the last of a repeated one wins."""
 
     status: int
@@ -26,4 +41,9 @@ class HttpHead:
     @property
     def content_type(self) -> str:
         """The media type without parameters, in lower case; empty if the provider named none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return _media_type(self.headers.get("content-type", ""))
+
+
+@lru_cache(maxsize=256)
+def _media_type(value: str) -> str:
+    return value.partition(";")[0].strip().lower()

@@ -19,6 +19,7 @@ from routebook.core.errors import BadRequest, Fault
 from routebook.dialects.base import Writer
 from routebook.dialects.openai_chat.writer import StreamWriter, UnaryWriter, error_body
 from routebook.wire import codec
+from routebook.wire.bulk import LARGE, MARK, LargeBody, Stowed
 
 DEPTH_MAX = 64
 """levels of nesting of a request body"""
@@ -115,8 +116,22 @@ class ChatSurface:
 
     name = "openai_chat"
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> Call:
+    def read(self, body: bytes | LargeBody, headers: Mapping[str, str]) -> Call:
         """The call a body asks for; header names in lower case. Raises BadRequest."""
+        if isinstance(body, bytes):
+            return self._read(body, headers)
+        stowed = body.stow()
+        if stowed is not None:
+            try:
+                call = self._read(stowed.text, headers, stowed)
+            except BadRequest as error:
+                error.message = _BYTE.sub(lambda found: f"(byte {stowed.place(int(found[1]))})", error.message)
+                raise
+            if _stand_ins(call.chat.messages) == len(stowed.bulk):
+                return call
+        return self._read(body.whole(), headers)
+
+    def _read(self, body: bytes, headers: Mapping[str, str], stowed: Stowed | None = None) -> Call:
         _check_bytes(body)
         try:
             wish = _body(body)
@@ -139,7 +154,8 @@ class ChatSurface:
             provider=_provider(wish.provider),
             user=wish.user,
             session_id=_session(wish.session_id, headers),
-            body_bytes=len(body),
+            bulk=stowed.bulk if stowed is not None else (),
+            body_bytes=stowed.size if stowed is not None else len(body),
             media_prompt=media,
             audio_prompt=audio,
             ignored=_ignored(raw, wish.tools),
@@ -171,8 +187,21 @@ def _check_bytes(body: bytes) -> None:
             body.decode()
         except UnicodeDecodeError as error:
             raise BadRequest(f"The request body is not UTF-8 (byte {error.start}); send JSON in UTF-8.") from None
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(body) > DEPTH_MAX:
+    if _brackets(body) > DEPTH_MAX and _depth(body) > DEPTH_MAX:
         raise BadRequest(_TOO_DEEP)
+
+
+def _brackets(body: bytes) -> int:
+    """Opening brackets; of a large body that has many, not all of them."""
+    if len(body) <= LARGE:
+        return body.count(b"{") + body.count(b"[")
+    found = 0
+    for bracket in (b"{", b"["):  # finding each is quicker than counting where there are few
+        at = body.find(bracket)
+        while at >= 0 and found <= DEPTH_MAX:
+            found += 1
+            at = body.find(bracket, at + 1)
+    return found
 
 
 def _depth(body: bytes) -> int:
@@ -345,6 +374,23 @@ def _media(messages: list[Message]) -> tuple[int, int]:
             media += part.type in ("image_url", "video_url", "input_video", "file")
             audio += part.type == "input_audio"
     return media, audio
+
+
+_BYTE = re.compile(r"\(byte ([0-9]+)\)")
+
+
+def _stand_ins(messages: list[Message]) -> int:
+    """How many stand-ins are where media is: all others have to be what they stand for, to be checked or counted."""
+    found = 0
+    for message in messages:
+        for part in message.content if isinstance(message.content, list) else ():
+            for url in (part.image_url, part.video_url, part.input_video):
+                found += url.url.count(MARK) if url is not None else 0
+            if part.file is not None and part.file.file_data is not None:
+                found += part.file.file_data.count(MARK)
+            if part.input_audio is not None:
+                found += part.input_audio.data.count(MARK)
+    return found // 2
 
 
 def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[Tool] | None) -> tuple[tuple[str, str], ...]:
