@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 TESTS ?= tests
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help demo test check lint types walls fmt bench lock clean
 
@@ -15,10 +16,10 @@ demo: $(VENV)/.demo ## serve a real local model, ask it one thing, show the reco
 	@$(BIN)/routebook demo $(ARGS)
 
 test: $(VENV)/.test ## run all tests
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@$(PYTEST) $(TESTS) $(ARGS)
 
 check: $(VENV)/.test lint types walls ## everything CI runs
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@$(PYTEST) $(TESTS) $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -6,7 +6,6 @@ Always runs, exactly once: after success, fault, cancel and shutdown.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +23,8 @@ from routebook.metering.estimate import estimate, prompt_tokens_of
 from routebook.metering.pricing import is_insured, price
 from routebook.observe.clock import NS
 from routebook.observe.log import log
+
+MINUTE_NS = 60 * NS
 
 
 async def settle(entry: Entry, error: BaseException | None) -> None:
@@ -227,12 +228,12 @@ def _charge(entry: Entry, attempt: Attempt | None, usage: Usage, finish: str | N
         return Charge(lines=())
     if attempt.first_ns is None and usage.empty:
         return Charge(lines=())
-    at = datetime.fromtimestamp(entry.intent.accepted_ns // NS, UTC)
+    hour, minute = divmod(entry.intent.accepted_ns // MINUTE_NS % 1440, 60)
     return price(
         usage,
         attempt.endpoint.pricing,
         entry.app.accounting,
         images=entry.call.images,
-        hhmm=at.hour * 100 + at.minute,
+        hhmm=hour * 100 + minute,
         insured=is_insured(usage, finish, delivered=attempt.meter.frames > 0, cancelled=entry.cancelled),
     )
