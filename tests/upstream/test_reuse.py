@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -295,3 +296,86 @@ async def test_an_answer_that_comes_before_the_request_was_read_is_not_followed_
         recorder = await ask(client, post(server, bytes(64 * 2**20)))
         assert (recorder.status, recorder.calls[-1]) == (413, "end")
         assert client.idle == 0
+
+
+async def test_requests_sent_in_one_turn_of_the_loop_all_hear_that_they_went_out_and_none_at_once() -> None:
+    held = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.write(OK)
+        await peer.request()
+        await held.wait()
+        await peer.write(OK)
+        await peer.gone()
+
+    async with serve(script) as server, client_of(Client()) as client:
+        first = [send(client, post(server))[0] for _ in range(3)]
+        for recorder in first:
+            await recorder.wait()
+        recorders, lines = zip(*(send(client, post(server)) for _ in range(3)), strict=True)
+        assert all(line.reused for line in lines)
+        assert [recorder.calls for recorder in recorders] == [[], [], []]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [recorder.calls for recorder in recorders] == [["sent"], ["sent"], ["sent"]]
+        held.set()
+        for recorder in recorders:
+            assert (await recorder.wait()).order == ["sent", "head", "data", "end"]
+
+
+async def test_a_listener_that_fails_at_sent_does_not_hurt_its_neighbour() -> None:
+    def fail(name: str) -> None:
+        if name == "sent":
+            raise RuntimeError("a mistake")
+
+    async with serve(answer(OK)) as server, client_of(Client()) as client:
+        for recorder in [send(client, post(server))[0] for _ in range(2)]:
+            await recorder.wait()
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        failing, _ = send(client, post(server))
+        failing.on_call = fail
+        neighbour, _ = send(client, post(server))
+        assert (await neighbour.wait()).order == ["sent", "head", "data", "end"]
+        assert (await failing.wait()).order == ["sent", "head", "data", "end"]
+        assert [str(error) for error in told] == ["a mistake"]
+
+
+async def test_nothing_of_one_answer_is_left_in_the_next() -> None:
+    packed = gzip.compress(b"text")
+    answers = [
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX-A: 1\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n4\r\ntext\r\n0\r\nX-T: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntext",
+        b"HTTP/1.1 103 Early\r\nX-E: 1\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\ntext",
+    ]
+
+    async def script(peer: Peer) -> None:
+        for data in answers:
+            await peer.request()
+            await peer.write(data)
+        await peer.gone()
+
+    async with serve(script) as server, client_of(Client()) as client:
+        found = [await ask(client, post(server)) for _ in answers]
+        assert server.accepted == 1
+    assert [recorder.body for recorder in found] == [b"text"] * 4
+    assert [recorder.status for recorder in found] == [200, 200, 200, 404]
+    assert [set(recorder.headers) for recorder in found] == [
+        {"x-a"},
+        {"transfer-encoding", "trailer"},
+        {"content-length"},
+        {"content-length"},
+    ]
+
+
+async def test_credentials_are_forgotten_with_the_last_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routebook.upstream.client._SWEEP", 0.01)
+    async with serve(answer(OK)) as server, client_of(Client(idle=0.02)) as client:
+        request = post(server, headers=(("authorization", "Bearer sk-1"),))
+        await ask(client, request)
+        target = client._targets.get(request.url)
+        assert target._starts
+        await until(lambda: not client._pools)
+        assert not target._starts

@@ -99,14 +99,6 @@ class Call:
         if self.wrote:
             self.announce()
         if not self.done:  # the sink may have closed on `sent`
-            self._over()
+            self.done = True
+            self.payload = self.connection = None
             self.sink.lost(fault)
-
-    def end(self) -> None:
-        self._over()
-        self.sink.end()
-
-    def _over(self) -> None:
-        self.done = True
-        self.payload = None
-        self.connection = None

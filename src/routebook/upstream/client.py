@@ -23,7 +23,7 @@ from routebook.upstream.pool import Pool
 from routebook.upstream.port import Line, Sink
 from routebook.upstream.proxy import Proxies
 from routebook.upstream.resolve import Resolver
-from routebook.upstream.target import Target, Targets, render_head
+from routebook.upstream.target import Targets
 from routebook.upstream.tls import Sessions, system_context
 from routebook.wire.http import HttpRequest
 
@@ -49,13 +49,13 @@ class Client:
     ) -> None:
         """`tls` replaces the system's trust, `proxies` comes from `proxies_from_environment`, `idle` is in seconds."""
         self._sessions = Sessions(tls or system_context())
-        self._proxies = proxies or Proxies()
-        self._dialer = Dialer(resolver or Resolver(), self._proxies, self._sessions)
+        self._targets = Targets(proxies)
+        self._dialer = Dialer(resolver or Resolver(), proxies or Proxies(), self._sessions)
         self._idle = idle
         self._per_host = per_host
-        self._targets = Targets()
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._dialing: dict[asyncio.Task[None], Call] = {}
+        self._started: list[Call] = []  # on a reused connection in this tick; their sinks are yet to hear of it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -77,7 +77,7 @@ class Client:
             loop = self._loop = asyncio.get_running_loop()
         try:
             target = self._targets.get(request.url)
-            head = self._render(request, target)
+            head = target.head(request)
         except Refused as refused:
             return self._refuse(sink, f"The request was not sent: {refused}.")
         if self._closed:
@@ -89,10 +89,11 @@ class Client:
             self._schedule_sweep()
         call = Call(sink, target.label, (head, request.pieces() if request.bulk else request.body), connect_timeout)
         call.bodiless = request.method == "HEAD"
-        connection = pool.take(loop.time())
-        if connection is not None and connection.start(call):
+        if pool.reuse(call, loop.time()):
             call.reused = True
-            loop.call_soon(call.announce)
+            if not self._started:
+                loop.call_soon(self._announce)
+            self._started.append(call)
         elif pool.size >= self._per_host:
             return self._refuse(
                 sink, f"All {self._per_host} connections to {target.label} are in use; try again shortly."
@@ -126,14 +127,18 @@ class Client:
                 for pool in list(self._pools.values()):
                     await pool.drained()
 
-    # A request before it has a connection
+    def _announce(self) -> None:
+        """Once a tick: nothing is called back from inside `send`, and a call for each would cost one of the loop's."""
+        started, self._started = self._started, []
+        for call in started:
+            try:
+                call.announce()
+            except Exception as error:  # a sink's mistake is not to hurt its neighbours
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "who listens to a provider's answer must not raise", "exception": error}
+                )
 
-    def _render(self, request: HttpRequest, target: Target) -> bytes:
-        proxy = None if target.scheme == "https" else self._proxies.choose(target.scheme, target.host, target.port)
-        if proxy is None:
-            return render_head(request, target)
-        via = f"http://{target.authority}{target.path}"
-        return render_head(request, target, via=via, proxy_auth=proxy.authorization)
+    # A request before it has a connection
 
     def _refuse(self, sink: Sink, message: str) -> Call:
         """A call that fails in the next tick: nothing is called back from inside `send`."""
@@ -206,5 +211,6 @@ class Client:
             pool.sweep(now)
             if pool.size == 0:
                 del self._pools[origin]
+                self._targets.forget(origin)
         if self._pools:
             self._schedule_sweep()

@@ -1,6 +1,6 @@
 """One socket to a provider: HTTP/1.1 answers parsed by llhttp, straight from the socket to the sink.
 
-The parser's callbacks only collect: `on_header` and `on_body` are the `dict` and `list` methods themselves, so that a
+The parser's callbacks only collect: `on_header` and `on_body` are operations of a `dict` and a `list`, so that a
 header or a chunk costs no Python frame. The sink is called after the parser has taken the whole read: a read is one
 `data`, and nothing a sink does (closing, sending the next request) can happen in the middle of a parse.
 
@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 import select
 import socket
 import struct
 from collections.abc import Callable
+from types import MethodType
 from typing import Protocol, cast
 
 import httptools
 
 from routebook.core.errors import UpstreamLost
-from routebook.upstream.call import Call
+from routebook.upstream.call import Call, Payload
 from routebook.upstream.decode import DecodeError, Inflater
 from routebook.upstream.faults import describe
+from routebook.upstream.fields import NO_FIELDS, Fields, fields_of
 from routebook.upstream.slowly import Slowly
 from routebook.wire.http import HttpHead
 
@@ -36,9 +39,6 @@ Later it may have died over the request itself, which the provider then has work
 """
 _ONE_WRITE = 64 * 1024
 _LINGER_NOT = struct.pack("ii", 1, 0)
-_NAMES_KEPT = 1024
-
-_names: dict[bytes, str] = {}
 
 
 class Home(Protocol):
@@ -46,7 +46,7 @@ class Home(Protocol):
 
     def closed(self, connection: Connection) -> None: ...
     def proven(self, connection: Connection) -> None: ...
-    def give_back(self, connection: Connection, keep_alive: str | None) -> None: ...
+    def give_back(self, connection: Connection, now: float, keep_alive: str | None) -> None: ...
     def redial(self, call: Call) -> None: ...
     def withdraw(self, connection: Connection) -> None: ...
 
@@ -93,18 +93,15 @@ class Connection(asyncio.Protocol):
         self.gone = False
         self.expires = 0.0
         self._proven = False  # it has carried an answer to its end
+        self._rest: Slowly | None = None  # of a large request
         self._parts: list[bytes] = []
         self._headers: dict[bytes, bytes] = {}
         self.on_body: Callable[[bytes], None] = self._parts.append
-        self.on_header: Callable[[bytes, bytes], None] = self._headers.__setitem__
+        # the same as `self._headers.__setitem__`, without the wrapper around that: half the cost of a header
+        self.on_header: Callable[[bytes, bytes], None] = MethodType(operator.setitem, self._headers)
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        self._clear()
-
-    def _clear(self) -> None:
-        """Forget the last answer."""
-        self._headers.clear()
         self._head: HttpHead | None = None  # parsed, not yet given to the sink
-        self._fields: dict[str, str] = {}
+        self._fields: Fields = NO_FIELDS
         self._answered = False  # the final head has been given to the sink
         self._begun = False  # a byte of the answer has arrived
         self._complete = False
@@ -114,7 +111,6 @@ class Connection(asyncio.Protocol):
         self._quiet = 0
         self._wide = False
         self._decoder: Inflater | None = None
-        self._rest: Slowly | None = None  # of a large request
 
     # What the pool and the call do with it
 
@@ -123,11 +119,33 @@ class Connection(asyncio.Protocol):
         transport, payload = self.transport, call.payload
         if self.gone or transport is None or transport.is_closing() or payload is None:
             return False
-        self._clear()
+        self._write(call, transport, payload, self._loop.time())
+        return True
+
+    def start_again(self, call: Call, now: float) -> bool:
+        """`start` on an idle connection, if it is good for another request: alive, nothing to read, no end in sight."""
+        sock, transport, payload = self._sock, self.transport, call.payload
+        if self.gone or sock is None or transport is None or transport.is_closing() or payload is None:
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(sock.fileno(), select.POLLIN)
+        if self._poll.poll(0):
+            return False
+        self._write(call, transport, payload, now)
+        return True
+
+    def _write(self, call: Call, transport: asyncio.Transport, payload: Payload, now: float) -> None:
+        # Forget the last answer. `_after` and `_flaw` are None: with either, the connection would not have been kept.
+        self._begun = self._answered = self._complete = self._wide = False
+        self._quiet = 0
+        self._decoder = self._rest = None
+        if self._headers:  # trailers
+            self._headers.clear()
         self.call = call
         call.connection = self
         call.wrote = True
-        call.wrote_at = self._loop.time()
+        call.wrote_at = now
         if call.paused:
             transport.pause_reading()
         head, body = payload
@@ -136,20 +154,6 @@ class Connection(asyncio.Protocol):
         else:
             self._rest = Slowly(self._loop, transport, (head, *((body,) if isinstance(body, bytes) else body)))
             self._rest.go_on()
-        return True
-
-    def now(self) -> float:
-        """The loop's clock, seconds."""
-        return self._loop.time()
-
-    def usable(self) -> bool:
-        """Whether an idle connection is good for another request: alive, nothing to read, no end in sight."""
-        if self.gone or self._sock is None or self.transport is None or self.transport.is_closing():
-            return False
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._sock.fileno(), select.POLLIN)
-        return not self._poll.poll(0)
 
     def read(self, on: bool) -> None:
         """Go on reading, or stop."""
@@ -202,9 +206,10 @@ class Connection(asyncio.Protocol):
         if not self._begun:
             self._begun = True
             call.payload = None
-            call.announce()
-            if self.call is not call:
-                return
+            if not call.announced:
+                call.announce()
+                if self.call is not call:
+                    return
         self._quiet += len(data)
         if self._quiet > HEAD_LIMIT:
             self._wide = True
@@ -251,10 +256,9 @@ class Connection(asyncio.Protocol):
             self._headers.clear()
             return
         self._keep = parser.should_keep_alive()
-        fields = _decode(self._headers) if self._headers else {}
+        self._fields = fields_of(self._headers)
         self._headers.clear()
-        self._fields = fields
-        self._head = HttpHead(status, fields)
+        self._head = HttpHead(status, self._fields)
 
     def on_message_complete(self) -> None:
         if self._head is not None or self._answered:
@@ -271,7 +275,13 @@ class Connection(asyncio.Protocol):
         if head is not None:
             self._head = None
             self._quiet = 0
-            if not self._open_body(call, head):
+            if self._fields.layout.coded or call.bodiless:
+                head = self._prepare(call, head)
+                if head is None:
+                    return
+            self._answered = True
+            call.sink.head(head)
+            if self.call is not call:
                 return
         if parts and self._answered:
             self._quiet = 0
@@ -290,28 +300,24 @@ class Connection(asyncio.Protocol):
         elif self._quiet > HEAD_LIMIT:
             self._fail(call, f"The answer of {call.label} was given up: its head or framing is larger than 64 KiB.")
 
-    def _open_body(self, call: Call, head: HttpHead) -> bool:
-        """Give the head to the sink and get ready for its body. False if there is nothing more to deliver."""
-        coding = self._fields.get("transfer-encoding", "chunked").lower()
-        encoding = self._fields.get("content-encoding", "identity").lower()
-        flaw: str | None = None
-        if coding != "chunked":
-            flaw = "its transfer encoding is not chunked"
-        elif encoding not in ("identity", ""):
+    def _prepare(self, call: Call, head: HttpHead) -> HttpHead | None:
+        """Get ready for a body that is coded or must be none. The head as the sink is to see it, None after a loss."""
+        if call.bodiless:
+            self._complete, self._keep = True, False
+        fields = self._fields
+        coding, encoding = fields.get("transfer-encoding", "chunked"), fields.get("content-encoding", "").lower()
+        flaw = None if coding.lower() == "chunked" else "its transfer encoding is not chunked"
+        if flaw is None and encoding not in ("identity", ""):
             try:
                 self._decoder = Inflater(encoding)
             except DecodeError as error:
                 flaw = f"it has {error}"
-            plain = {k: v for k, v in self._fields.items() if k not in ("content-encoding", "content-length")}
+            plain = {k: v for k, v in fields.items() if k not in ("content-encoding", "content-length")}
             head = HttpHead(head.status, plain)
         if flaw is not None:
             self._fail(call, f"The answer of {call.label} was given up: {flaw}; check the provider's base_url.")
-            return False
-        self._answered = True
-        if call.bodiless:
-            self._complete, self._keep = True, False
-        call.sink.head(head)
-        return self.call is call
+            return None
+        return head
 
     def _inflate(self, call: Call, decoder: Inflater, chunk: bytes) -> None:
         try:
@@ -330,6 +336,8 @@ class Connection(asyncio.Protocol):
             self._fail(call, f"{call.label} cut its compressed answer off; try again.")
             return
         self.call = None
+        call.done = True
+        call.payload = call.connection = None
         transport = self.transport
         if not self._proven:
             self._proven = True
@@ -345,10 +353,11 @@ class Connection(asyncio.Protocol):
         ):
             if call.paused:
                 self.read(True)
-            self._home.give_back(self, self._fields.get("keep-alive"))
+            fields = self._fields
+            self._home.give_back(self, self._loop.time(), fields["keep-alive"] if fields.layout.lasting else None)
         else:
             self.discard()
-        call.end()
+        call.sink.end()
 
     def _fail(self, call: Call, message: str) -> None:
         self.reset()
@@ -365,7 +374,7 @@ class Connection(asyncio.Protocol):
             return
         call.connection = None
         cause = f"({describe(exc)})" if exc is not None else "(end of file)"
-        until_eof = "content-length" not in self._fields and "transfer-encoding" not in self._fields
+        until_eof = not self._fields.layout.framed
         # A paused TLS connection drops what it has not read yet, so that its end of file proves nothing.
         if self._answered and until_eof and exc is None and not call.paused:
             self._finish(call)
@@ -377,21 +386,3 @@ class Connection(asyncio.Protocol):
             self._home.redial(call)
         else:
             call.lose(UpstreamLost(f"{call.label} closed the connection without an answer {cause}; try again."))
-
-
-def _decode(headers: dict[bytes, bytes]) -> dict[str, str]:
-    """Names in lower case and values, as text; llhttp leaves the white space at the end of a value to us."""
-    fields: dict[str, str] = {}
-    for raw, value in headers.items():
-        fields[_names.get(raw) or _learn(raw)] = value.decode("latin-1").strip(" \t")
-    return fields
-
-
-def _learn(raw: bytes) -> str:
-    """The lower-case text of a header name; providers send the same few over and over."""
-    name = raw.decode("latin-1").lower()
-    if len(_names) >= _NAMES_KEPT:
-        _names.clear()
-    if len(raw) <= 64:
-        _names[raw] = name
-    return name

@@ -43,14 +43,14 @@ class Pool:
         """Connections and attempts at one: what the limit counts."""
         return len(self.open) + len(self.dialing)
 
-    def take(self, now: float) -> Connection | None:
-        """The idle connection used last, if it is still good; the others found on the way are closed."""
+    def reuse(self, call: Call, now: float) -> bool:
+        """Start it on the idle connection used last that is still good; what else is found on the way is closed."""
         while self._idle:
             connection = self._idle.pop()
-            if now < connection.expires and connection.usable():
-                return connection
+            if now < connection.expires and connection.start_again(call, now):
+                return True
             connection.discard()
-        return None
+        return False
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long."""
@@ -87,8 +87,8 @@ class Pool:
     def redial(self, call: Call) -> None:
         self._redial(self, call)
 
-    def give_back(self, connection: Connection, keep_alive: str | None) -> None:
-        connection.expires = connection.now() + self.idle_time(keep_alive)
+    def give_back(self, connection: Connection, now: float, keep_alive: str | None) -> None:
+        connection.expires = now + (self._idle_for if keep_alive is None else self.idle_time(keep_alive))
         self._idle.append(connection)
 
     def withdraw(self, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from routebook import __version__
 from routebook.upstream.faults import Refused
+from routebook.upstream.proxy import Proxies, Proxy
 from routebook.wire.http import HttpRequest
 
 USER_AGENT = f"routebook/{__version__}"
@@ -26,14 +27,34 @@ _OURS = frozenset(
 _DEFAULTED = frozenset(["host", "content-length", "accept-encoding", "user-agent"])
 _BODY_METHODS = frozenset(["POST", "PUT", "PATCH"])
 _KEEP = 1024
+_STARTS_KEPT = 64
+"""Sets of headers remembered for one URL: a credential that callers bring makes one each."""
+_LENGTH = b"\r\nContent-Length: "
+
+Headers = tuple[tuple[str, str], ...]
 
 _names: dict[str, str] = {}
 
 
 class Target:
-    """Where one URL leads. `host` is ASCII, lower case, without brackets; `path` has the query, never a fragment."""
+    """Where one URL leads. `host` is ASCII, lower case, without brackets; `path` has the query, never a fragment.
 
-    __slots__ = ("authority", "default_lines", "defaults", "host", "label", "origin", "path", "port", "scheme")
+    `proxy` is the plain HTTP proxy that carries its requests; a tunnel through one is the connection's business.
+    """
+
+    __slots__ = (
+        "_starts",
+        "authority",
+        "default_lines",
+        "defaults",
+        "host",
+        "label",
+        "origin",
+        "path",
+        "port",
+        "proxy",
+        "scheme",
+    )
 
     def __init__(self, scheme: str, host: str, port: int, path: str) -> None:
         self.scheme = scheme
@@ -53,6 +74,29 @@ class Target:
         )
         """Headers that are sent unless the request has its own."""
         self.defaults = "".join(line for _, line in self.default_lines)
+        self.proxy: Proxy | None = None
+        self._starts: dict[Headers, bytes] = {}
+
+    def head(self, request: HttpRequest) -> bytes:
+        """Request line and headers, to the empty line. Raises `Refused`.
+
+        Of the requests to one URL only the body differs, as a rule, so all but its length is checked and written once.
+        """
+        if request.method != "POST":
+            return render_head(request, self)
+        start = self._starts.get(request.headers)
+        if start is None:
+            rendered = render_head(request, self)
+            if any(name.lower() == "content-length" for name, _ in request.headers):
+                return rendered
+            if len(self._starts) >= _STARTS_KEPT:
+                self._starts.clear()
+            start = self._starts[request.headers] = rendered[: rendered.rindex(_LENGTH) + len(_LENGTH)]
+        return b"%b%d\r\n\r\n" % (start, request.size)
+
+    def forget(self) -> None:
+        """Drop what was remembered: there are credentials in it."""
+        self._starts.clear()
 
 
 def parse_target(url: str) -> Target:
@@ -82,31 +126,41 @@ def parse_target(url: str) -> Target:
 
 
 class Targets:
-    """`parse_target` with a memory: a gateway sends to few URLs, many times."""
+    """`parse_target` with a memory: a gateway sends to few URLs, many times. Also knows which proxy carries what."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxies: Proxies | None = None) -> None:
+        self._proxies = proxies or Proxies()
         self._known: dict[str, Target] = {}
 
     def get(self, url: str) -> Target:
+        """Raises `Refused`."""
         target = self._known.get(url)
         if target is None:
             target = parse_target(url)
+            if target.scheme == "http":
+                target.proxy = self._proxies.choose(*target.origin)
             if len(self._known) >= _KEEP:
                 self._known.clear()
             self._known[url] = target
         return target
 
+    def forget(self, origin: tuple[str, str, int]) -> None:
+        """Nothing has been sent there for a while: keep no credentials for it."""
+        for target in self._known.values():
+            if target.origin == origin:
+                target.forget()
 
-def render_head(
-    request: HttpRequest, target: Target, *, via: str | None = None, proxy_auth: str | None = None
-) -> bytes:
-    """Request line and headers, to the empty line. Raises `Refused`.
 
-    `via` replaces the path by the absolute form that a plain HTTP proxy wants, `proxy_auth` is that proxy's credential.
+def render_head(request: HttpRequest, target: Target) -> bytes:
+    """Request line and headers, to the empty line; our own Content-Length is the last. Raises `Refused`.
+
+    A plain HTTP proxy wants the absolute form of the URL, and its own credential (RFC 9112 section 3.2.2).
     """
     if not _TOKEN(request.method):
         raise Refused("the request's method is not a token")
-    lines = [f"{request.method} {via or target.path} HTTP/1.1\r\n"]
+    proxy = target.proxy
+    path = target.path if proxy is None else f"http://{target.authority}{target.path}"
+    lines = [f"{request.method} {path} HTTP/1.1\r\n"]
     special: set[str] = set()
     for name, value in request.headers:
         lower = _names.get(name) or _learn(name)
@@ -123,10 +177,10 @@ def render_head(
         lines.append(target.defaults)
     else:
         lines += [line for name, line in target.default_lines if name not in special]
+    if proxy is not None and proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}\r\n")
     if "content-length" not in special and (request.body or request.method in _BODY_METHODS):
         lines.append(f"Content-Length: {request.size}\r\n")
-    if proxy_auth is not None:
-        lines.append(f"Proxy-Authorization: {proxy_auth}\r\n")
     lines.append("\r\n")
     try:
         return "".join(lines).encode("latin-1")

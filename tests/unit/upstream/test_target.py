@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from routebook.upstream.faults import Refused
+from routebook.upstream.proxy import Proxies, Proxy
 from routebook.upstream.target import Targets, parse_target, render_head
+from routebook.wire.bulk import stand_in
 from routebook.wire.http import HttpRequest
 
 URL = "https://api.test/x"
@@ -71,3 +73,68 @@ def test_two_hosts_are_refused() -> None:
 def test_a_tab_and_latin_1_in_a_value_are_carried() -> None:
     request = HttpRequest("GET", "https://api.test/x", (("X-A", "a\tb\u00fc"),))
     assert b"X-A: a\tb\xfc\r\n" in render_head(request, parse_target(request.url))
+
+
+AUTHORIZED = (("authorization", "Bearer sk-1"), ("content-type", "application/json"))
+
+
+def test_a_head_that_is_remembered_is_the_head_that_would_be_rendered() -> None:
+    target = parse_target(URL)
+    for body in (b"{}", b"", b"x" * 1000, b"{}"):
+        for headers in (AUTHORIZED, (), (("Authorization", "Bearer sk-2"),)):
+            request = HttpRequest("POST", URL, headers, body)
+            assert target.head(request) == render_head(request, target)
+
+
+def test_a_large_body_in_pieces_has_the_length_of_all_of_them() -> None:
+    target = parse_target(URL)
+    request = HttpRequest("POST", URL, AUTHORIZED, b'{"data":"' + stand_in(0) + b'"}', ((memoryview(b"x" * 500),),))
+    for _ in range(2):
+        assert target.head(request).endswith(b"\r\nContent-Length: %d\r\n\r\n" % (len(b'{"data":""}') + 500))
+
+
+def test_a_length_that_the_request_brings_is_checked_every_time() -> None:
+    target = parse_target(URL)
+    names = ("host", "user-agent", "accept-encoding", "Content-Length")
+    headers = tuple(zip(names, ("api.test", "mine", "identity", "2"), strict=True))
+    assert target.head(HttpRequest("POST", URL, headers, b"{}")).endswith(b"\r\nContent-Length: 2\r\n\r\n")
+    with pytest.raises(Refused, match="Content-Length"):
+        target.head(HttpRequest("POST", URL, headers, b"{ }"))
+
+
+def test_other_methods_do_not_get_the_head_of_a_post() -> None:
+    target = parse_target(URL)
+    target.head(HttpRequest("POST", URL, AUTHORIZED, b"{}"))
+    assert target.head(HttpRequest("GET", URL, AUTHORIZED)).startswith(b"GET /x HTTP/1.1\r\n")
+
+
+def test_a_bad_header_is_refused_every_time() -> None:
+    target = parse_target(URL)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            target.head(HttpRequest("POST", URL, (("x-a", "1\r\nx-b: 2"),), b"{}"))
+
+
+def test_credentials_in_remembered_heads_are_bounded_and_can_be_forgotten() -> None:
+    targets = Targets()
+    target = targets.get(URL)
+    for number in range(500):
+        request = HttpRequest("POST", URL, (("authorization", f"Bearer sk-{number}"),), b"{}")
+        assert b"sk-%d\r\n" % number in target.head(request)
+    assert 0 < len(target._starts) <= 64
+    targets.forget(("https", "other.test", 443))
+    assert target._starts
+    targets.forget(target.origin)
+    assert not target._starts
+
+
+def test_a_plain_proxy_gets_the_absolute_form_and_its_credential() -> None:
+    targets = Targets(Proxies(http=Proxy("proxy.test", 3128, "Basic abc"), bypass=("near.test",)))
+    request = HttpRequest("POST", "http://api.test/x", AUTHORIZED, b"{}")
+    for _ in range(2):
+        head = targets.get(request.url).head(request)
+        assert head.startswith(b"POST http://api.test/x HTTP/1.1\r\n")
+        assert head.count(b"\r\nProxy-Authorization: Basic abc\r\n") == 1
+    near = HttpRequest("POST", "http://near.test/x", AUTHORIZED, b"{}")
+    assert targets.get(near.url).head(near).startswith(b"POST /x HTTP/1.1\r\n")
+    assert b"Proxy" not in targets.get("https://api.test/x").head(HttpRequest("POST", "https://api.test/x"))
