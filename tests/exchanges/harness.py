@@ -218,8 +218,12 @@ def read_three_ways(upstream: Upstream, exchange: Exchange) -> Facts:
 
 
 def canonical(events: Iterable[Event]) -> list[Any]:
-    """Events as values that compare: a Failed by its fault's kind and message."""
-    return [(type(e.fault).__name__, e.fault.message) if isinstance(e, Failed) else e for e in events]
+    """Events as values that compare: a Failed by its fault's kind and message, and of the reports the last, which is
+    the one that counts (a run of text keeps only that)."""
+    said = list(events)
+    reports = [e for e in said if isinstance(e, Counted)][-1:]
+    others = [e for e in said if not isinstance(e, Counted)]
+    return [(type(e.fault).__name__, e.fault.message) if isinstance(e, Failed) else e for e in [*others, *reports]]
 
 
 def differences(got: Facts, expected: Facts) -> list[str]:

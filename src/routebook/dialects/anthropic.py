@@ -136,18 +136,19 @@ class Reader:
         return out
 
     def _stream(self, data: bytes) -> list[Event]:
-        try:
-            run, frames = self._frames.feed(data)
-        except sse.TooLong:
-            return self._garbage("one of its events is larger than an event can be")
         out: list[Event] = []
-        if run is not None:
-            self._fold.heard(run.chars)
-            out.append(run)
-        for frame in frames:
-            out += self._event(frame)
-            if self._done:
-                break
+        while data and not self._done:
+            try:
+                run, frames, data = self._frames.feed(data)
+            except sse.TooLong:
+                return out + self._garbage("one of its events is larger than an event can be")
+            if run is not None:
+                self._fold.heard(run.chars)
+                out.append(run)
+            for frame in frames:
+                out += self._event(frame)
+                if self._done:
+                    break
         if self._done:
             self._frames.drop()
         return out

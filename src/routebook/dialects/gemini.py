@@ -229,10 +229,13 @@ class GeminiReader:
         return lambda _: self._answer.spoilt("it is neither JSON nor a stream of events", start)
 
     def _event_bytes(self, data: bytes) -> list[Event]:
-        run, items = self._frames.feed(data)
-        out: list[Event] = [] if run is None else [self._heard(run)]
-        for item in items:
-            out += self._frame(item.data)
+        out: list[Event] = []
+        while data:
+            run, items, data = self._frames.feed(data)
+            if run is not None:
+                out.append(self._heard(run))
+            for item in items:
+                out += self._frame(item.data)
         return out
 
     def _frame(self, data: bytes) -> list[Event]:

@@ -21,6 +21,8 @@ from routebook.wire import sse, text
 
 TRIES_MAX = 8
 """A provider whose frames never repeat is not studied any longer than this."""
+SINGLES_MAX = 16
+"""Events at the beginning of a stream that are looked at one by one, although more came with them."""
 
 HELD_MAX = 16 * 1024
 """Bytes of an incomplete frame that are kept here in the hope that it is one of those that were learned."""
@@ -104,6 +106,11 @@ class Lane:
         """a frame is learned"""
         self.varied = b""
         """what stood behind the fixed bytes of the last frame that was read"""
+
+    @property
+    def studies(self) -> bool:
+        """Nothing is learned, and the next event may be what teaches it."""
+        return not self.known and self._tries < TRIES_MAX
 
     # --- learning ---------------------------------------------------------------------------------------------
 
@@ -271,43 +278,57 @@ class Lane:
         return [piece for piece, _ in found]
 
 
+def _first_end(data: bytes) -> int:
+    """Where the first event of several ends; 0 where there is no more than one."""
+    ends = [at + size for mark, size in ((b"\n\n", 2), (b"\n\r\n", 3)) if (at := data.find(mark)) >= 0]
+    end = min(ends, default=0)
+    return end if end < len(data) else 0
+
+
 class Frames:
     """A stream's bytes as events, with the lane first: runs of learned frames never see the decoder."""
 
-    __slots__ = ("_decoder", "_lane", "_rest", "clear")
+    __slots__ = ("_decoder", "_lane", "_rest", "_singles", "clear")
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
+        self._singles = SINGLES_MAX
         self._decoder = sse.SseDecoder()
         self._rest = b""
         """the beginning of an event, kept back because the lane may be able to read all of it"""
         self.clear = False
         """the next byte begins an event and nothing is kept back, so `Lane.one` may be asked first"""
 
-    def feed(self, data: bytes) -> tuple[Plain | None, list[sse.SseEvent]]:
-        """A run that comes first, and the events after it. Raises TooLong."""
+    def feed(self, data: bytes) -> tuple[Plain | None, list[sse.SseEvent], bytes]:
+        """A run that comes first, the events after it, and bytes to feed next, once these events have been looked at:
+        one of them may teach the lane how to read what is left. Raises TooLong."""
         run: Plain | None = None
         if self._rest or self.clear:
             data, self._rest = self._rest + data, b""
             run, data = self._lane.take(data)
             self.clear = not data
             if not data:
-                return run, []
+                return run, [], b""
             if self._lane.waits(data):
                 self._rest = data
-                return run, []
+                return run, [], b""
+        if self._singles and self._lane.studies and (end := _first_end(data)):
+            self._singles -= 1
+            events = self._decoder.feed(data[:end])
+            self.clear = self._decoder.idle
+            return run, events, data[end:]
         cut = self._lane.cut(data)
         if cut == len(data):
             events = self._decoder.feed(data)
             self.clear = self._decoder.idle
-            return run, events
+            return run, events, b""
         events = self._decoder.feed(data[:cut])
         self.clear = False
         if self._decoder.idle:
             self._rest = data[cut:]
         else:
             events += self._decoder.feed(data[cut:])
-        return run, events
+        return run, events, b""
 
     def end(self) -> list[sse.SseEvent]:
         """The events that EOF completes. Raises TooLong."""

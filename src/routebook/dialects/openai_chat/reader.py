@@ -149,13 +149,18 @@ class ChatReader:
         return []
 
     def _stream(self, data: bytes) -> list[Event]:
-        try:
-            run, events = self._frames.feed(data)
-        except sse.TooLong:
-            return self._fail(faults.garbage(f"one event is larger than {sse.EVENT_BYTES_MAX} bytes"))
-        out: list[Event] = [] if run is None else [run]
-        for event in events:
-            out += self._event(event)
+        out: list[Event] = []
+        while data:
+            try:
+                run, events, data = self._frames.feed(data)
+            except sse.TooLong:
+                return out + self._fail(faults.garbage(f"one event is larger than {sse.EVENT_BYTES_MAX} bytes"))
+            if run is not None:
+                out.append(run)
+            for event in events:
+                out += self._event(event)
+            if self._closed:
+                break
         return out
 
     def _event(self, event: sse.SseEvent) -> list[Event]:
