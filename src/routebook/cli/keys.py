@@ -194,8 +194,16 @@ def _print_table(rows: list[tuple[Key, Usages]]) -> None:
         print("no keys yet; `routebook keys create --name NAME` makes one", file=sys.stderr)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("name", "label", "hash", "account", "kind", "limit", "spent", "state", "created"):
-        table.add_column(title, justify="right" if title in ("limit", "spent") else "left", no_wrap=title != "name")
+    several = len({key.account for key, _ in rows}) > 1
+    titles = ["name", "label", *(["account"] if several else []), "state", "limit", "spent", "created"]
+    for title in titles:
+        table.add_column(
+            title,
+            justify="right" if title in ("limit", "spent") else "left",
+            no_wrap=title not in ("name", "account"),
+            overflow="fold",
+            min_width=8 if title == "name" else None,
+        )
     for key, usages in rows:
         try:
             admit(key, SystemClock().now_ns(), "read")
@@ -203,9 +211,11 @@ def _print_table(rows: list[tuple[Key, Usages]]) -> None:
         except Unauthenticated:
             state = "disabled" if key.disabled else "expired"
         limit = "none" if key.limit is None else f"${plain(key.limit)} {key.limit_reset or ''}".strip()
-        kind = "management" if key.management else "ordinary"
         spent = f"${plain(usages.total)}"
-        table.add_row(key.name, key.label, key.hash[:12], key.account, kind, limit, spent, state, key.created_at[:10])
+        if key.management:
+            state += ", manages"
+        account = [key.account] if several else []
+        table.add_row(key.name, key.label, *account, state, limit, spent, key.created_at[:10])
     Console(highlight=False, markup=False).print(table)
 
 

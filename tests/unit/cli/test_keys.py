@@ -13,7 +13,7 @@ import pytest
 from routebook.cli.keys import app
 from routebook.config.settings import Settings
 from routebook.core.people import Key
-from routebook.ledger.people import People, default_workspace, hash_of
+from routebook.ledger.people import People, default_workspace, hash_of, label_of
 from routebook.store.open import open_store
 from routebook.store.port import Posting
 from routebook.wire.codec import decode_exact
@@ -142,7 +142,7 @@ def test_list_shows_limits_spend_and_state_for_people(keys: Keys, home: Path, mo
     keys("disable", "off")
     _spend(home, hash_of(text), "0.000000125")
     rows = {line.split()[0]: line for line in keys("list").splitlines()}
-    for part in ("$5.5 daily", "$0.000000125", "active", "ordinary", hash_of(text)[:12]):
+    for part in ("$5.5 daily", "$0.000000125", "active", label_of(text)):
         assert part in rows["[b]laptop"]
     assert "expired" in rows["old"]
     assert "management" in rows["old"]
