@@ -145,7 +145,7 @@ def test_list_shows_limits_spend_and_state_for_people(keys: Keys, home: Path, mo
     for part in ("$5.5 daily", "$0.000000125", "active", label_of(text)):
         assert part in rows["[b]laptop"]
     assert "expired" in rows["old"]
-    assert "management" in rows["old"]
+    assert "manages" in rows["old"]
     assert "disabled" in rows["off"]
     assert text not in keys.out
 
