@@ -1,8 +1,8 @@
 """What one request pays for, step by step: samples of py-spy (`--profile`) x a measured total. The steps sum to it.
 
-`python -m bench.steps bench/out/profile/json.folded 150.0` prints a table in Markdown. A sample belongs to the innermost
-frame that a step knows; what no frame of ours covers is the event loop with the kernel under it. Idle threads are left
-out.
+`python -m bench.steps bench/out/profile/json.folded 150.0` prints a table in Markdown. A sample belongs to the
+innermost frame that a step knows; what no frame of ours covers is the event loop with the kernel under it. Idle threads
+are left out.
 """
 
 from __future__ import annotations

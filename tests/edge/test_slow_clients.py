@@ -173,10 +173,10 @@ def comes_to_rest(native: RunningGateway, connection: Connection) -> None:
 
 
 @contextmanager
-def reading_nothing(native: RunningGateway, key: str) -> Iterator[Wire]:
+def reading_nothing(native: RunningGateway, key: str, pieces: int = 30_000) -> Iterator[Wire]:
     """A client with a long answer under way, none of which it reads."""
     with Wire(native.port, receive_buffer=SMALL) as wire:
-        wire.send(chat(key, ask("[[completion=60000 pieces=30000]]", stream=True)))
+        wire.send(chat(key, ask(f"[[completion={2 * pieces} pieces={pieces}]]", stream=True)))
         connection = connected(native)
         native.until(lambda: connection.is_full)
         yield wire
@@ -185,7 +185,8 @@ def reading_nothing(native: RunningGateway, key: str) -> Iterator[Wire]:
 def test_a_client_that_reads_nothing_is_cut_off_and_the_provider_with_it(
     native: RunningGateway, native_key: str, provider: ScriptedProvider
 ) -> None:
-    with reading_nothing(native, native_key) as wire:
+    # Kernels hold many megabytes between two sockets; the answer must be longer than that, or the provider finishes.
+    with reading_nothing(native, native_key, pieces=100_000) as wire:
         comes_to_rest(native, connected(native))
         after(native, 0)
         after(native, 48)
