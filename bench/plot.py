@@ -58,7 +58,7 @@ def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
 
 def bar_chart(title: str, groups: Sequence[tuple[str, dict[str, float]]]) -> str:
     """Horizontal bars; every group has its own scale, since only the ratio inside a group means something."""
-    width, left, bar, row = 720, 210, 380, 20
+    width, left, bar, row = 720, 210, 300, 20
     parts = [_text(0, 18, title, 15, weight="bold")]
     y = 44.0
     for name, values in groups:
