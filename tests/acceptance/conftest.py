@@ -10,7 +10,6 @@ import pytest
 from routebook.core.call import Call
 from routebook.corridor.ports import Verdict
 from routebook.testing.provider import ScriptedProvider
-from tests.acceptance import figures
 from tests.acceptance.gateway import FAILING, MODELS, RunningGateway, configuration
 
 FLAGGED = "a forbidden word"
@@ -41,10 +40,3 @@ def gateway(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory
 def key(gateway: RunningGateway) -> str:
     """An ordinary key without a limit."""
     return gateway.new_key(name="acceptance")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if figures.lines:
-        terminalreporter.section("acceptance")
-        for line in figures.lines:
-            terminalreporter.write_line(line)
