@@ -11,7 +11,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from routebook.core.call import Loss
 from routebook.core.errors import ClientGone, Fault, Forbidden, Internal
 from routebook.core.generation import Outcome, State
 from routebook.core.money import ZERO, Charge
@@ -138,7 +137,7 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
     frames, size = entry.delivered or ((meter.frames, meter.delivered_bytes) if meter else (0, 0))
     losses = entry.held.plan.losses
     if entry.losses is not None:
-        losses += tuple(Loss(loss.parameter, loss.detail) for loss in entry.losses.items)
+        losses += tuple(entry.losses.items)
     outcome = Outcome(
         ended_ns=entry.app.now_ns(),
         model=endpoint.model if endpoint else None,
