@@ -15,7 +15,7 @@ import msgspec
 from routebook.config.names import AUTHORS, OPEN, inputs_of, tokenizer_of
 from routebook.config.problems import ConfigError, KeyPath, misspelt
 from routebook.config.settings import EndpointTable, ModelTable, ProviderTable, Settings
-from routebook.config.sheet import price_sheet
+from routebook.config.sheet import schedule
 from routebook.core.catalog import Catalog, Endpoint, Model, Provider
 from routebook.core.money import PriceSheet
 
@@ -23,6 +23,9 @@ QUANTIZATIONS = frozenset("int4 int8 fp4 mxfp4 nvfp4 fp6 fp8 mxfp8 fp16 bf16 fp3
 INPUTS = frozenset("text image file audio video".split())
 OUTPUTS = frozenset("text image embeddings audio video rerank speech transcription".split())
 """The API's words. Source: platform, section 14, and the API's schema."""
+
+
+END_OF_TIME_NS = 2**63 - 1
 
 
 class VendorRow(Protocol):
@@ -92,14 +95,18 @@ def build_catalog(
     *,
     dated: str = "",
     version: str = "",
+    now_ns: int = END_OF_TIME_NS,
 ) -> Catalog:
-    """The snapshot. `dated` is the day of the configuration, for its price revisions. Raises ConfigError."""
+    """The snapshot as it holds at `now_ns`. `dated` is the day of the configuration, for its price revisions.
+
+    Raises ConfigError.
+    """
     models: dict[str, Model] = {}
     for index, table in enumerate(settings.models):
         path: KeyPath = ("models", index)
         if table.slug in models:
             raise ConfigError(f'a second model "{table.slug}"; give it two endpoints instead', (*path, "slug"))
-        models[table.slug] = _model(table, providers, path, dated)
+        models[table.slug] = _in_force(_model(table, providers, path, dated), now_ns)
     offers: dict[str, list[Offer]] = {}
     for offer in known:
         if offer.slug not in models and offer.provider in providers:
@@ -211,6 +218,22 @@ def _model(table: ModelTable, providers: Mapping[str, Provider], path: KeyPath, 
     )
 
 
+def _in_force(model: Model, now_ns: int) -> Model:
+    return msgspec.structs.replace(model, endpoints=tuple(endpoint.at(now_ns) for endpoint in model.endpoints))
+
+
+def next_change_ns(catalog: Catalog, now_ns: int) -> int | None:
+    """When the next dated price sheet comes into force, unix time in ns; None if none is to come."""
+    coming = [
+        dated.since_ns
+        for model in catalog.models.values()
+        for endpoint in model.endpoints
+        for dated in endpoint.schedule
+        if dated.since_ns > now_ns
+    ]
+    return min(coming, default=None)
+
+
 def _endpoint(
     entry: EndpointTable, model: ModelTable, providers: Mapping[str, Provider], path: KeyPath, dated: str
 ) -> Endpoint:
@@ -228,18 +251,21 @@ def _endpoint(
             raise ConfigError("tokens, 1 or more", (*path, name))
     tag = entry.tag or provider.slug
     supported = entry.supported_parameters
+    sheets = () if entry.pricing is None else schedule(entry.pricing, (*path, "pricing"), dated)
+    always = len(sheets) == 1 and sheets[0].since_ns == 0
     return Endpoint(
         id=endpoint_id(model.slug, provider.slug, entry.upstream_model, tag),
         model=model.slug,
         provider=provider,
         upstream_model=entry.upstream_model,
         tag=tag,
-        pricing=None if entry.pricing is None else price_sheet(entry.pricing, (*path, "pricing"), dated),
+        pricing=sheets[0].sheet if always else None,
         context_length=entry.context_length or model.context_length,
         max_prompt_tokens=entry.max_prompt_tokens,
         max_completion_tokens=entry.max_completion_tokens,
         quantization=entry.quantization,
         supported_parameters=None if supported is None else frozenset(supported),
+        schedule=() if always else sheets,
     )
 
 

@@ -27,6 +27,7 @@ _WORDS = {
     "array": "a list",
     "object": "a table",
     "null": "nothing",
+    "date": "a day such as 2027-01-31",
 }
 _FIELD = re.compile(r"`(\w+)`")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -167,7 +168,7 @@ def _forms(kind: Any) -> tuple[Any, ...]:
 
 
 def _is_money(kind: type[msgspec.Struct], key: str, forms: tuple[Any, ...]) -> bool:
-    return Decimal in forms or (kind is PricingTable and key != "overrides")
+    return Decimal in forms or (kind is PricingTable and key not in ("overrides", "effective"))
 
 
 def _explained(text: str) -> ConfigError:

@@ -5,6 +5,7 @@ Unknown keys are errors. Source of names and defaults: the configuration referen
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -85,6 +86,8 @@ class PricingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     discount: str | None = None
     overrides: list[dict[str, str | int]] | None = None
     """[{min_prompt_tokens?, utc_start?, utc_end?, prompt?, …}]"""
+    effective: date | None = None
+    """first UTC day on which these prices hold; None = they held from the beginning"""
 
 
 class EndpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,7 +99,8 @@ class EndpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     quantization: str | None = None
     supported_parameters: list[str] | None = None
     tag: str | None = None
-    pricing: PricingTable | None = None
+    pricing: PricingTable | list[PricingTable] | None = None
+    """a list: each holds from its `effective` day until the next one does"""
 
 
 class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

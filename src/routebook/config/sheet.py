@@ -1,4 +1,4 @@
-"""A pricing table of the configuration as a price sheet, digit for digit.
+"""Pricing tables of the configuration as price sheets, digit for digit, each with the day it comes into force.
 
 Source of the names and of the override rules: generation record, section 4.1. An absent key stays absent (the metering
 room says what it falls back to), "0" means free.
@@ -6,18 +6,48 @@ room says what it falls back to), "0" means free.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 
 from routebook.config.problems import ConfigError, KeyPath, misspelt
 from routebook.config.settings import PricingTable
+from routebook.core.catalog import Dated
 from routebook.core.money import PRICE_KEYS, Override, Prices, PriceSheet, plain
 
 CONDITIONS = ("min_prompt_tokens", "utc_start", "utc_end")
 
 
+def schedule(table: PricingTable | Sequence[PricingTable], path: KeyPath, dated: str = "") -> tuple[Dated, ...]:
+    """The sheets of an endpoint in order of their days. Raises ConfigError for two that claim the same day.
+
+    A table without `effective` holds from the beginning; its revision carries `dated`, the day the file was changed.
+    """
+    if isinstance(table, PricingTable):
+        return (Dated(_since_ns(table.effective), price_sheet(table, path, dated)),)
+    found: dict[int, Dated] = {}
+    for index, entry in enumerate(table):
+        since_ns = _since_ns(entry.effective)
+        if since_ns in found:
+            told = "two price tables without `effective`" if entry.effective is None else "two price tables of one day"
+            raise ConfigError(f"{told}; give each its own `effective`", (*path, index))
+        found[since_ns] = Dated(since_ns, price_sheet(entry, (*path, index), dated))
+    return tuple(found[since_ns] for since_ns in sorted(found))
+
+
+def _since_ns(effective: date | None) -> int:
+    if effective is None:
+        return 0
+    return int(datetime(effective.year, effective.month, effective.day, tzinfo=UTC).timestamp()) * 10**9
+
+
 def price_sheet(table: PricingTable, path: KeyPath, dated: str = "") -> PriceSheet:
-    """The sheet; `dated` (the day the file was last changed) goes into its revision. Raises ConfigError."""
+    """The sheet; its day, else `dated` (the day the file was last changed), goes into its revision.
+
+    Raises ConfigError.
+    """
+    dated = dated if table.effective is None else table.effective.isoformat()
     base = {name: _price(text, (*path, name)) for name in PRICE_KEYS if (text := getattr(table, name)) is not None}
     discount = Decimal(0)
     if table.discount is not None:

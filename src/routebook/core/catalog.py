@@ -10,6 +10,14 @@ import msgspec
 from routebook.core.money import PriceSheet
 
 
+class Dated(msgspec.Struct, frozen=True):
+    """A price sheet and when it comes into force."""
+
+    since_ns: int
+    """unix time in ns; 0 = it held from the beginning"""
+    sheet: PriceSheet
+
+
 class Provider(msgspec.Struct, frozen=True):
     """Who serves models. Holds no credential: those live with the transport."""
 
@@ -50,7 +58,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     tag: str
     """provider slug, or `provider/variant`"""
     pricing: PriceSheet | None = None
-    """None = unpriced"""
+    """the sheet in force when the catalogue was made; None = unpriced"""
     context_length: int | None = None
     max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -58,6 +66,19 @@ class Endpoint(msgspec.Struct, frozen=True):
     supported_parameters: frozenset[str] | None = None
     """None = unknown: nothing is dropped or filtered for it"""
     supports_implicit_caching: bool = False
+    schedule: tuple[Dated, ...] = ()
+    """every sheet with its date, in order of time; empty where `pricing` holds whenever it is asked"""
+
+    def at(self, moment_ns: int) -> Endpoint:
+        """This endpoint with the prices that hold at that moment: what a call pays is decided when it is accepted."""
+        if not self.schedule:
+            return self
+        sheet = None
+        for dated in self.schedule:
+            if dated.since_ns > moment_ns:
+                break
+            sheet = dated.sheet
+        return self if sheet is self.pricing else msgspec.structs.replace(self, pricing=sheet)
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -47,6 +47,9 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
             metadata={"availability": {"code": "constraint_filtered", "excluded_by": "require_parameters"}},
         )
     endpoints = found.endpoints[:ATTEMPTS_MAX]
+    if any(endpoint.schedule for endpoint in endpoints):
+        # Dated prices: those of the moment the call was accepted, for its bound, its charge and its record alike.
+        endpoints = tuple(endpoint.at(admitted.arrival.accepted_ns) for endpoint in endpoints)
     bounds = [cost_bound(call, endpoint, app.accounting) for endpoint in endpoints]
     known = [bound for bound in bounds if bound is not None]
     bound = max(known) if len(known) == len(bounds) else app.accounting.unpriced_ceiling

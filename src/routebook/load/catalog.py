@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import resources
 from urllib.parse import urlsplit
 
 import msgspec
 
-from routebook.config.catalog import Offer, build_catalog, build_providers, passthrough
+from routebook.config.catalog import Offer, build_catalog, build_providers, next_change_ns, passthrough
 from routebook.config.problems import ConfigError
 from routebook.config.reading import check_base_url
 from routebook.config.secret import Secret
@@ -31,7 +31,7 @@ class Stock(msgspec.Struct, frozen=True):
     prices: str | None = None
     """name and version of the price list, None if it was not needed"""
     reload_on: str | None = None
-    """ISO day (UTC) from which a price in the list changes, so that the catalogue has to be loaded anew; None = none"""
+    """ISO day (UTC) from which another dated price holds, so that the catalogue has to be loaded anew; None = none"""
     notes: tuple[str, ...] = ()
 
 
@@ -67,13 +67,17 @@ def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapp
             offers += prices.offers(provider.slug, vendor.slug, vendor.pricing_provider or "")
     dated = loaded.dated
     version = " ".join(part for part in (dated, prices.source if prices else "") if part)
-    catalog = build_catalog(loaded.settings, providers, offers, dated=dated, version=version)
+    now_ns = int(now.timestamp()) * 10**9
+    catalog = build_catalog(loaded.settings, providers, offers, dated=dated, version=version, now_ns=now_ns)
+    changes = [] if prices is None else [prices.next_change([vendor.pricing_provider or "" for _, vendor in listed])]
+    if (coming := next_change_ns(catalog, now_ns)) is not None:
+        changes.append(datetime.fromtimestamp(coming // 10**9, UTC).date().isoformat())
     return Stock(
         catalog=catalog,
         keys=keys,
         passthrough=_passthrough(catalog, prices, {provider.slug: vendor for provider, vendor in listed}),
         prices=prices.source if prices else None,
-        reload_on=prices.next_change([vendor.pricing_provider or "" for _, vendor in listed]) if prices else None,
+        reload_on=min((day for day in changes if day is not None), default=None),
         notes=tuple(notes),
     )
 

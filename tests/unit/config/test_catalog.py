@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from routebook.config.catalog import Offer, build_catalog, build_providers, passthrough
+from routebook.config.catalog import Offer, build_catalog, build_providers, next_change_ns, passthrough
 from routebook.config.problems import ConfigError, KeyPath
 from routebook.config.reading import parse_settings
 from routebook.core.catalog import Catalog, Provider
@@ -248,3 +249,80 @@ def test_a_dated_name_goes_to_the_authors_own_provider_at_its_price() -> None:
         assert [e.provider.slug for e in model.endpoints] == ["openai"]
         assert model.endpoints[0].pricing == SHEET
     assert passthrough(catalog, "openai/gpt-99", known) is None
+
+
+# --- prices with a date
+
+DATED = f"""{ACME}{LARGE}
+[[models.endpoints.pricing]]
+effective = 2027-03-01
+prompt = "0.3"
+[[models.endpoints.pricing]]
+prompt = "0.1"
+[[models.endpoints.pricing]]
+effective = 2027-01-01
+prompt = "0.2"
+"""
+
+
+def at_ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("moment_ns", "price"),
+    [
+        (0, "0.1"),
+        (at_ns("2027-01-01") - 1, "0.1"),
+        (at_ns("2027-01-01"), "0.2"),
+        (at_ns("2027-03-01") - 1, "0.2"),
+        (at_ns("2027-03-01"), "0.3"),
+        (at_ns("2090-01-01"), "0.3"),
+    ],
+)
+def test_of_dated_prices_those_of_the_moment_hold(moment_ns: int, price: str) -> None:
+    endpoint = built(DATED).models["acme/large"].endpoints[0].at(moment_ns)
+    assert endpoint.pricing is not None
+    assert endpoint.pricing.base.prompt == Decimal(price)
+
+
+def test_a_catalogue_shows_the_prices_of_the_day_it_is_made_for_and_knows_the_next_change() -> None:
+    settings = parse_settings(tomllib.loads(DATED))
+    providers = build_providers(settings, VENDORS, {}, DIALECTS)
+    now_ns = at_ns("2027-01-15")
+    catalog = build_catalog(settings, providers, now_ns=now_ns)
+    sheet = catalog.models["acme/large"].endpoints[0].pricing
+    assert sheet is not None
+    assert sheet.base.prompt == Decimal("0.2")
+    assert sheet.revision.startswith("2027-01-01 ")
+    assert next_change_ns(catalog, now_ns) == at_ns("2027-03-01")
+    assert next_change_ns(catalog, at_ns("2027-03-01")) is None
+
+
+def test_a_single_table_with_a_day_holds_from_that_day_only() -> None:
+    endpoint = (
+        built(f"{ACME}{LARGE}[models.endpoints.pricing]\neffective = 2027-01-01\nprompt = '1'")
+        .models["acme/large"]
+        .endpoints[0]
+    )
+    assert endpoint.at(at_ns("2026-12-31")).pricing is None
+    assert endpoint.at(at_ns("2027-01-01")).pricing is not None
+
+
+def test_prices_without_a_day_hold_whenever_they_are_asked() -> None:
+    endpoint = built(f"{ACME}{LARGE}[models.endpoints.pricing]\nprompt = '1'").models["acme/large"].endpoints[0]
+    assert endpoint.at(0) is endpoint
+    assert endpoint.pricing is not None
+
+
+@pytest.mark.parametrize("day", ["", "effective = 2027-01-01\n"])
+def test_two_price_tables_of_one_day_are_refused(day: str) -> None:
+    table = f"[[models.endpoints.pricing]]\n{day}prompt = '1'\n"
+    error = refused(f"{ACME}{LARGE}{table}{table}")
+    assert error.path == ("models", 0, "endpoints", 0, "pricing", 1)
+    assert "`effective`" in error.message
+
+
+def test_a_day_that_is_none_is_refused_at_its_key() -> None:
+    error = refused(f"{ACME}{LARGE}[[models.endpoints.pricing]]\neffective = 'soon'\nprompt = '1'")
+    assert error.path == ("models", 0, "endpoints", 0, "pricing", 0, "effective")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from routebook.core.catalog import Accounting
+from routebook.core.catalog import Accounting, Dated
 from routebook.core.errors import NotFound
 from routebook.core.money import Prices, PriceSheet
 from routebook.corridor.admit import admit
@@ -37,15 +38,18 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             offer("lab/many", "claude", DEAR),
         ),
     )
+    rising = models.models["lab/free"].endpoints[0]
+    dated = replace(rising, model="lab/dated", schedule=(Dated(0, CHEAP), Dated(1000, DEAR)))
+    models = replace(models, models={**models.models, "lab/dated": model("lab/dated", dated)})
     stage = await raise_stage(tmp_path, models=models)
     yield stage
     await stage.close()
 
 
-def plan(stage: Stage, slug: str, **members: Any) -> Plan:
+def plan(stage: Stage, slug: str, accepted_ns: int = 0, **members: Any) -> Plan:
     request = ask(slug, **members)
     surface = registry.surfaces()["openai_chat"]
-    return draw_plan(admit(Arrival(surface, request.headers, request.body, 0), stage.app), stage.app)
+    return draw_plan(admit(Arrival(surface, request.headers, request.body, accepted_ns), stage.app), stage.app)
 
 
 async def test_the_dearest_endpoint_that_may_answer_is_what_is_held(stage: Stage) -> None:
@@ -82,3 +86,12 @@ async def test_what_the_gateway_ignores_comes_before_what_the_route_loses(stage:
 async def test_a_required_parameter_that_the_gateway_ignores_is_a_404_that_names_it(stage: Stage) -> None:
     with pytest.raises(NotFound, match="plugins"):
         plan(stage, "lab/mix", plugins=[{"id": "web"}], provider={"require_parameters": True})
+
+
+@pytest.mark.parametrize(("accepted_ns", "sheet", "bound"), [(999, CHEAP, 1), (1000, DEAR, 5)])
+async def test_the_prices_of_the_moment_a_call_was_accepted_count(
+    stage: Stage, accepted_ns: int, sheet: PriceSheet, bound: int
+) -> None:
+    found = plan(stage, "lab/dated", accepted_ns)
+    assert found.endpoints[0].pricing == sheet
+    assert found.bound == bound

@@ -167,3 +167,23 @@ def test_the_price_library_is_not_imported_where_no_listed_provider_is_there(tmp
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False False"
+
+
+def test_a_dated_price_of_the_file_names_the_day_of_the_next_loading(tmp_path: Path) -> None:
+    table = """
+[[models]]
+slug = "acme/large"
+[[models.endpoints]]
+provider = "acme"
+upstream_model = "large"
+[[models.endpoints.pricing]]
+prompt = "0.1"
+[[models.endpoints.pricing]]
+effective = 2026-12-01
+prompt = "0.2"
+"""
+    found = stock({"ACME_API_KEY": "x"}, tmp_path, ACME + table)
+    assert found.reload_on == "2026-12-01"
+    sheet = found.catalog.models["acme/large"].endpoints[0].pricing
+    assert sheet is not None
+    assert str(sheet.base.prompt) == "0.1"
