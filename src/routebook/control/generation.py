@@ -18,9 +18,9 @@ from routebook.core.errors import BadRequest, NotFound
 from routebook.core.generation import Folded
 from routebook.core.ids import locate
 from routebook.daybook.port import Daybook
+from routebook.metering.folding import unfold
 from routebook.metering.record import record
 from routebook.store.port import Store
-from routebook.wire.codec import unpack
 
 
 class GenerationDesk(Desk, Protocol):
@@ -53,7 +53,7 @@ async def find(id: str, daybook: Daybook, store: Store, elsewhere: Elsewhere = n
         if call is not None and call.intent.id == id:
             return call
     stored = await store.generation(id)
-    return None if stored is None else unpack(stored.folded, Folded)
+    return None if stored is None else unfold(stored.folded)
 
 
 def routes(desk: GenerationDesk, elsewhere: Elsewhere = nowhere) -> list[Route]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from routebook.core.call import Loss
-from routebook.core.money import Charge, PriceSheet
+from routebook.core.money import ZERO, Charge, PriceSheet, subtract
 from routebook.core.usage import Usage
 
 
@@ -24,6 +24,8 @@ class State:
     INTENT = 1
     PROGRESS = 2
     AMENDMENT = 3
+    REVISION = 4
+    """of a call that another daybook holds; its row's n is 0, which no call has"""
     DONE = 10
     ERROR = 11
     CANCELLED = 12
@@ -96,6 +98,8 @@ class AttemptRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """provider's error body, at most 2 KiB"""
     usage: Usage | None = None
     charge: Charge | None = None
+    as_outcome: bool = False
+    """usage and charge are the outcome's own and not written a second time; folding fills them in"""
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -159,6 +163,37 @@ class Amendment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     reference_tokenizer: str | None = None
 
 
+class Revision(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """An ended call's charge computed anew. A row of a daybook of its own: it names the call it is about."""
+
+    id: str
+    daybook: str
+    n: int
+    """the call: its id, and its place in the daybook that wrote it"""
+    number: int
+    """1 for the first revision; what the outcome says is number 0"""
+    at_ns: int
+    account: str
+    key_hash: str
+    accepted_ns: int
+    """the call's, so that the difference is posted to the day the call was posted to"""
+    is_byok: bool = False
+    before: Decimal
+    """USD, the total of the charge that this one replaces"""
+    upstream_before: Decimal | None = None
+    charge: Charge
+
+    @property
+    def difference(self) -> Decimal:
+        """USD to be posted to the account; negative where the call got cheaper."""
+        return subtract(self.charge.total, self.before)
+
+    @property
+    def byok_difference(self) -> Decimal:
+        """USD at list price on the caller's own key, as `difference`."""
+        return subtract(self.charge.upstream or ZERO, self.upstream_before or ZERO) if self.is_byok else ZERO
+
+
 class Row(msgspec.Struct, frozen=True):
     """One daybook row as stored."""
 
@@ -181,3 +216,5 @@ class Folded(msgspec.Struct, frozen=True):
     state: int | None = None
     """terminal state, None while open"""
     amendments: tuple[Amendment, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    """of the charge, oldest first; the store knows them, the call's own daybook does not"""

@@ -1,6 +1,6 @@
 """One try at one endpoint: listens to the transport, reads the dialect, feeds the meter, passes events on.
 
-Everything here runs in the transport's callbacks; the coroutine awaits `first` (the point of no return) and `done`.
+Everything here runs in the transport's callbacks; the coroutine awaits `begun` (the point of no return) and `ended`.
 Until the answer is committed to this attempt its events are held back, so that failover stays invisible.
 """
 
@@ -24,6 +24,7 @@ from routebook.observe.log import log
 from routebook.upstream.port import Line, Transport
 from routebook.wire.http import HttpHead, HttpRequest
 
+_NOTHING = Usage()
 ERROR_BODY_MAX = 64 * 1024
 AFTER_FINISH_NS = 5 * NS
 """A provider that has finished but neither reports usage nor ends the answer is not waited for longer."""
@@ -32,34 +33,57 @@ AFTER_FINISH_NS = 5 * NS
 class Attempt:
     """A transport's Sink for one request."""
 
+    __slots__ = (
+        "_clock",
+        "_emit",
+        "_error_body",
+        "_head",
+        "_head_ns",
+        "_heard_ns",
+        "_held",
+        "_line",
+        "_mint",
+        "_reader",
+        "_streamed",
+        "_timeouts",
+        "_upstream",
+        "_waiter",
+        "charge",
+        "ended_ns",
+        "endpoint",
+        "error",
+        "first_ns",
+        "meter",
+        "over",
+        "sent_ns",
+        "started_ns",
+    )
+
     def __init__(
-        self, endpoint: Endpoint, upstream: Upstream, mint: Mint, timeouts: Timeouts, clock: Clock, *, streamed: bool
+        self, endpoint: Endpoint, upstream: Upstream, mint: Mint, timeouts: Timeouts, clock: Clock, streamed: bool
     ) -> None:
         self.endpoint = endpoint
         self.meter = Meter()
-        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """content began, or the answer finished without any; or the fault that came before it"""
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.over = False
-        """nothing more is heard. Not asked of `done`: who cancels a task cancels the future that it awaits"""
+        """nothing more is heard. Not asked of a future: who cancels a task cancels the future that it awaits"""
         self.error: Fault | ClientGone | None = None
         self.charge: Charge | None = None
         """what settling found this attempt cost"""
-        self.started_ns = clock.now_ns()
+        self.started_ns = self._heard_ns = clock.now_ns()
         self.sent_ns: int | None = None
         self.first_ns: int | None = None
+        """content began, or the answer finished without any"""
         self.ended_ns: int | None = None
         self._upstream = upstream
         self._mint = mint
         self._timeouts = timeouts
         self._clock = clock
-        self._patience = ("first token", timeouts.first_token, "first_token")
-        if not streamed:
-            self._patience = ("answer", timeouts.answer, "answer")
+        self._streamed = streamed
+        self._waiter: asyncio.Future[None] | None = None
+        """of the coroutine, while it waits for the beginning or the end"""
         self._line: Line | None = None
         self._head: HttpHead | None = None
         self._head_ns: int | None = None
-        self._heard_ns = self.started_ns
         self._reader: Reader | None = None
         self._error_body = b""
         self._held: list[Event] = []
@@ -69,6 +93,20 @@ class Attempt:
 
     def start(self, transport: Transport, request: HttpRequest) -> None:
         self._line = transport.send(request, self, connect_timeout=self._timeouts.connect)
+
+    async def begun(self) -> None:
+        """Returns when content began, or the answer finished without any; raises what came before that."""
+        if self.first_ns is None and not self.over:
+            await self._news()
+        if self.first_ns is None and self.error is not None:
+            raise self.error
+
+    async def ended(self) -> None:
+        """Returns when the answer has ended well; raises what ended it otherwise."""
+        if not self.over:
+            await self._news()
+        if self.error is not None:
+            raise self.error
 
     def commit(self, emit: Callable[[list[Event], int], None]) -> None:
         """This attempt is the answer: give out what was held back, and everything after it, read by read."""
@@ -115,21 +153,26 @@ class Attempt:
                 self._line.close()
                 self._finish()
         elif self.first_ns is None:
-            what, seconds, code = self._patience
+            what, seconds, code = ("answer", self._timeouts.answer, "answer")
+            if self._streamed:
+                what, seconds, code = ("first token", self._timeouts.first_token, "first_token")
             if now_ns - self.sent_ns > seconds * NS:
                 self._time_out(f"gave no {what} within {seconds:g} s", code)
         elif quiet_ns > self._timeouts.idle * NS and not paused:
             self._time_out(f"fell silent for {self._timeouts.idle:g} s in the middle of its answer", "idle")
 
-    def row(self) -> AttemptRow:
-        """This attempt as a child of the record."""
-        error = self.error
+    def row(self, outcome_usage: Usage | None = None) -> AttemptRow:
+        """This attempt as a child of the record. `outcome_usage`: what the outcome says, if it is this attempt that
+        answered; where that is also what the provider reported, it is not written a second time."""
+        endpoint, error, usage = self.endpoint, self.error, self.meter.usage
+        provider = endpoint.provider
+        as_outcome = usage is outcome_usage and usage != _NOTHING
         return AttemptRow(
-            provider_name=self.endpoint.provider.name,
-            provider_slug=self.endpoint.provider.slug,
-            model=self.endpoint.model,
-            endpoint_id=self.endpoint.id,
-            status=self._head.status if self._head is not None else None,
+            provider_name=provider.name,
+            provider_slug=provider.slug,
+            model=endpoint.model,
+            endpoint_id=endpoint.id,
+            status=None if self._head is None else self._head.status,
             upstream_id=self.meter.upstream_id,
             started_ns=self.started_ns,
             sent_ns=self.sent_ns,
@@ -139,8 +182,9 @@ class Attempt:
             error=None if error is None else type(error).__name__,
             message=error.message if isinstance(error, Fault) else None,
             raw=error.raw if isinstance(error, UpstreamFault) else None,
-            usage=self.meter.usage if self.meter.usage != Usage() else None,
-            charge=self.charge,
+            usage=None if as_outcome or usage == _NOTHING else usage,
+            charge=None if as_outcome else self.charge,
+            as_outcome=as_outcome,
         )
 
     # --- the transport's callbacks ----------------------------------------------------------------------------
@@ -192,8 +236,9 @@ class Attempt:
         failed = events[-1] if isinstance(events[-1], Failed) else None  # a reader says nothing after it
         if failed is not None:
             events = events[:-1]
+        feed = self.meter.feed
         for event in events:
-            self.meter.feed(event)
+            feed(event)
         if self._emit is not None:
             self._emit(events, self._heard_ns)
         else:
@@ -207,8 +252,7 @@ class Attempt:
         self._held += events
         if self.first_ns is None and any(map(_is_content, events)):
             self.first_ns = self._heard_ns
-            if not self.first.done():
-                self.first.set_result(None)
+            self._wake()
 
     def _finish(self) -> None:
         self.ended_ns = self._clock.now_ns()
@@ -216,8 +260,18 @@ class Attempt:
             self._fail(UpstreamGarbage("The provider ended its answer without finishing it; try again."))
             return
         self.over = True
-        if not self.done.done():
-            self.done.set_result(None)
+        self._wake()
+
+    def _news(self) -> asyncio.Future[None]:
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _broken(self) -> None:
         """A mistake of ours: the transport must not see it, and the call must not wait for ever."""
@@ -239,11 +293,7 @@ class Attempt:
         self.over = True
         self.error = error
         self.ended_ns = self._clock.now_ns()
-        for future in (self.first, self.done):
-            if not future.done():
-                future.set_exception(error)
-                # Whoever does not await it (first after a late fault, done after an early one) is not to be warned.
-                future.exception()
+        self._wake()
 
 
 def _is_content(event: Event) -> bool:

@@ -24,19 +24,23 @@ async def dispatch(entry: Entry) -> Attempt:
     faults: list[UpstreamFault] = []
     providers: list[str] = []
     cannot: CannotExpress | None = None
-    media = Media(entry)
+    call, media = entry.call, Media(entry) if entry.call.media_prompt else None
+    moderated = entry.app.moderator is not None
     for endpoint in entry.held.plan.endpoints:
-        await _moderate(entry, endpoint)
         entry.check()
-        call = await media.call_for(endpoint)
-        entry.check()
+        if moderated:
+            await _moderate(entry, endpoint)
+            entry.check()
+        if media is not None:
+            call = await media.call_for(endpoint)
+            entry.check()
         try:
             attempt = _start(entry, endpoint, call)
         except CannotExpress as error:
             cannot = error
             continue
         try:
-            await attempt.first
+            await attempt.begun()
         except UpstreamFault as fault:
             faults.append(fault)
             providers.append(endpoint.provider.name)
@@ -64,9 +68,8 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
     if call.bulk:
         request = replace(request, bulk=call.bulk)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
-    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, streamed=call.stream)
-    entry.losses = losses
-    entry.attempts.append(attempt)
+    attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, call.stream)
+    entry.try_with(attempt, losses)
     attempt.start(app.transport, request)
     return attempt
 
@@ -76,7 +79,6 @@ async def _moderate(entry: Entry, endpoint: Endpoint) -> None:
     app = entry.app
     if app.moderator is None or not endpoint.provider.moderated or entry.moderation_ns is not None:
         return
-    entry.check()
     started_ns = app.now_ns()
     found = await app.moderator.check(entry.call)
     entry.moderation_ns = app.now_ns() - started_ns

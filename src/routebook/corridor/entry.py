@@ -15,7 +15,7 @@ from routebook.core.errors import ClientGone, Fault, Unavailable
 from routebook.core.events import Delta, Event, Plain
 from routebook.core.generation import AttemptRow, Intent, Progress
 from routebook.core.ids import RANDOM_GENERATION, RANDOM_REQUEST, generation_id, request_id
-from routebook.core.people import Key
+from routebook.core.usage import Usage
 from routebook.corridor.answer import Answer
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.plan import Held
@@ -39,14 +39,39 @@ def shutting_down() -> Unavailable:
 class Entry:
     """One call under way, from intent to outcome."""
 
+    __slots__ = (
+        "__weakref__",
+        "_full_since_ns",
+        "_gone_ns",
+        "_progress_frames",
+        "_progress_ns",
+        "answer",
+        "app",
+        "attempts",
+        "call",
+        "cancelled",
+        "current",
+        "delivered",
+        "held",
+        "intent",
+        "losses",
+        "moderation_ns",
+        "settled",
+        "stopped",
+        "text",
+        "waiting",
+        "written",
+    )
+
     def __init__(self, held: Held, intent: Intent, answer: Answer, app: App) -> None:
         self.held = held
         self.intent = intent
         self.answer = answer
         self.app = app
-        self.key: Key = held.plan.admitted.key
         self.call: Call = held.plan.admitted.call
         self.attempts: list[Attempt] = []
+        self.current: Attempt | None = None
+        """the last of them"""
         self.losses: Losses | None = None
         """of the attempt that answered"""
         self.moderation_ns: int | None = None
@@ -68,9 +93,11 @@ class Entry:
         self.text: list[str] | None = [] if app.counter is not None else None
         """the answer's text, kept only while a reference counter wants it"""
 
-    @property
-    def current(self) -> Attempt | None:
-        return self.attempts[-1] if self.attempts else None
+    def try_with(self, attempt: Attempt, losses: Losses) -> None:
+        """That attempt is the current one from here on."""
+        self.current = attempt
+        self.attempts.append(attempt)
+        self.losses = losses
 
     async def write(self) -> None:
         """The intent, durable when this returns: the licence to dispatch. Raises Unavailable if the book is closed."""
@@ -192,8 +219,12 @@ class Entry:
         )
         self.app.daybook.note(self.intent.id, self.intent.n, row)
 
-    def attempt_rows(self) -> tuple[AttemptRow, ...]:
-        return tuple(attempt.row() for attempt in self.attempts)
+    def attempt_rows(self, usage: Usage | None = None) -> tuple[AttemptRow, ...]:
+        """The children of the record. `usage`: the outcome's, where it speaks for the last of them."""
+        attempts = self.attempts
+        if len(attempts) == 1:
+            return (attempts[0].row(usage),)
+        return tuple([attempt.row(usage if attempt is self.current else None) for attempt in attempts])
 
 
 async def enter(held: Held, answer: Answer, app: App) -> Entry:

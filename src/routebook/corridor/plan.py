@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from routebook.core.call import Loss
-from routebook.core.catalog import Endpoint
+from routebook.core.call import Call, Loss
+from routebook.core.catalog import Accounting, Endpoint
 from routebook.core.errors import NotFound
 from routebook.corridor.admit import Admitted
 from routebook.corridor.ports import App
@@ -38,8 +38,10 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
     """Raises ModelUnknown, NotFound, BadRequest."""
     call = admitted.call
     found = route(call, app.catalog, app.passthrough)
-    losses = [Loss(parameter, why) for parameter, why in call.ignored] + list(found.losses)
-    if call.provider is not None and call.provider.require_parameters and call.ignored:
+    losses = found.losses
+    if call.ignored:
+        losses = (*[Loss(parameter, why) for parameter, why in call.ignored], *losses)
+    if call.ignored and call.provider is not None and call.provider.require_parameters:
         name, why = call.ignored[0]
         raise NotFound(
             f"No endpoint can honour `{name}` ({why}) and provider.require_parameters is set; "
@@ -50,12 +52,21 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
     if any(endpoint.schedule for endpoint in endpoints):
         # Dated prices: those of the moment the call was accepted, for its bound, its charge and its record alike.
         endpoints = tuple(endpoint.at(admitted.arrival.accepted_ns) for endpoint in endpoints)
-    bounds = [cost_bound(call, endpoint, app.accounting) for endpoint in endpoints]
-    known = [bound for bound in bounds if bound is not None]
-    bound = max(known) if len(known) == len(bounds) else app.accounting.unpriced_ceiling
-    if bound is not None and known:
-        bound = max(bound, *known)
-    return Plan(admitted, endpoints, tuple(losses), bound)
+    return Plan(admitted, endpoints, losses, _bound(call, endpoints, app.accounting))
+
+
+def _bound(call: Call, endpoints: tuple[Endpoint, ...], accounting: Accounting) -> Decimal | None:
+    """The most that any of them can cost; an unpriced one counts as the configured ceiling, or makes it unknown."""
+    most: Decimal | None = None
+    for endpoint in endpoints:
+        bound = cost_bound(call, endpoint, accounting)
+        if bound is None:
+            bound = accounting.unpriced_ceiling
+            if bound is None:
+                return None
+        if most is None or bound > most:
+            most = bound
+    return most
 
 
 def reserve(plan: Plan, app: App) -> Held:

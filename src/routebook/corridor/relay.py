@@ -11,4 +11,4 @@ async def relay(entry: Entry, attempt: Attempt) -> None:
     if not entry.cancelled:
         entry.answer.start(entry.stamp(attempt.endpoint))
     attempt.commit(entry.send)
-    await attempt.done
+    await attempt.ended()

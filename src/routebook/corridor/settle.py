@@ -125,41 +125,53 @@ def _state(entry: Entry, error: BaseException | None) -> int:
 
 def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> tuple[Outcome, int]:
     """Everything the record will say, from what the entry knows now."""
-    attempt = entry.current
-    answered = attempt is not None and attempt.first_ns is not None
+    attempt, cancelled = entry.current, entry.cancelled
     usage, source = _usage(entry, attempt)
     finish = _finish_reason(entry, attempt, error)
     charge = _charge(entry, attempt, usage, finish)
-    if attempt is not None:
-        attempt.charge = charge
-    meter = attempt.meter if attempt is not None else None
-    endpoint = attempt.endpoint if attempt is not None and (answered or entry.cancelled) else None
-    frames, size = entry.delivered or ((meter.frames, meter.delivered_bytes) if meter else (0, 0))
+    if attempt is None:
+        outcome = Outcome(
+            ended_ns=entry.app.now_ns(),
+            charge=charge,
+            finish_reason=finish,
+            cancelled=cancelled,
+            usage_source=source,
+            moderation_ns=entry.moderation_ns,
+            losses=entry.held.plan.losses,
+            error=_said(fault),
+        )
+        return outcome, _state(entry, error)
+    attempt.charge = charge
+    meter = attempt.meter
+    endpoint = attempt.endpoint if attempt.first_ns is not None or cancelled else None
+    provider = None if endpoint is None else endpoint.provider
+    frames, size = entry.delivered or (meter.frames, meter.delivered_bytes)
     losses = entry.held.plan.losses
-    if entry.losses is not None:
+    if entry.losses is not None and entry.losses.items:
         losses += tuple(entry.losses.items)
+    searches = usage.web_searches
     outcome = Outcome(
         ended_ns=entry.app.now_ns(),
-        model=endpoint.model if endpoint else None,
-        provider_name=endpoint.provider.name if endpoint else None,
-        provider_slug=endpoint.provider.slug if endpoint else None,
-        endpoint_id=endpoint.id if endpoint else None,
-        upstream_id=meter.upstream_id if meter else None,
-        upstream_model=meter.upstream_model if meter else None,
-        upstream_provider=meter.upstream_provider if meter else None,
-        service_tier=meter.service_tier if meter else None,
+        model=None if endpoint is None else endpoint.model,
+        provider_name=None if provider is None else provider.name,
+        charge=charge,
+        provider_slug=None if provider is None else provider.slug,
+        endpoint_id=None if endpoint is None else endpoint.id,
+        upstream_id=meter.upstream_id,
+        upstream_model=meter.upstream_model,
+        upstream_provider=meter.upstream_provider,
+        service_tier=meter.service_tier,
         finish_reason=finish,
-        native_finish_reason=meter.native_finish_reason if meter else None,
-        cancelled=entry.cancelled,
+        native_finish_reason=meter.native_finish_reason,
+        cancelled=cancelled,
         usage=usage,
         usage_source=source,
-        charge=charge,
-        attempts=entry.attempt_rows(),
+        attempts=entry.attempt_rows(usage),
         moderation_ns=entry.moderation_ns,
-        num_media_completion=meter.media if meter else 0,
-        num_search_results=usage.web_searches,
+        num_media_completion=meter.media,
+        num_search_results=searches,
         num_fetches=usage.web_fetches,
-        web_search_engine="native" if usage.web_searches else None,
+        web_search_engine="native" if searches else None,
         delivered_frames=frames,
         delivered_bytes=size,
         losses=losses,
@@ -211,15 +223,16 @@ def _usage(entry: Entry, attempt: Attempt | None) -> tuple[Usage, str]:
     if attempt is None or attempt.sent_ns is None:
         return Usage(), "none"
     meter = attempt.meter
+    usage = meter.usage
     ended_well = meter.finished and attempt.error is None
     if meter.reported and (ended_well or meter.frames == 0):
-        if meter.usage.prompt is None:
-            return replace(meter.usage, prompt=prompt_tokens_of(entry.intent.prompt_bytes)), "estimated"
-        return meter.usage, "drained" if entry.cancelled else "provider"
+        if usage.prompt is None:
+            return replace(usage, prompt=prompt_tokens_of(entry.intent.prompt_bytes)), "estimated"
+        return usage, "drained" if entry.cancelled else "provider"
     if attempt.first_ns is None and not entry.cancelled:
         # No content and an error: what the provider said of it, which is mostly nothing.
-        return meter.usage, "provider" if not meter.usage.empty else "none"
-    return estimate(entry.intent.prompt_bytes, meter.delivered_bytes, meter.frames, meter.usage), "estimated"
+        return usage, "provider" if not usage.empty else "none"
+    return estimate(entry.intent.prompt_bytes, meter.delivered_bytes, meter.frames, usage), "estimated"
 
 
 def _charge(entry: Entry, attempt: Attempt | None, usage: Usage, finish: str | None) -> Charge:

@@ -11,8 +11,8 @@ from routebook.core.generation import Folded, State
 from routebook.core.ids import locate
 from routebook.daybook import folder
 from routebook.daybook.reading import ReadOnlyDaybook, has_table
+from routebook.metering.folding import unfold
 from routebook.store.port import Store
-from routebook.wire.codec import unpack
 
 _PAGE = 1000
 
@@ -62,7 +62,7 @@ async def find(id: str, daybooks: Sequence[ReadOnlyDaybook], store: Store | None
             if call is not None and call.intent.id == id:
                 return call
     stored = None if store is None else await store.generation(id)
-    return None if stored is None else unpack(stored.folded, Folded)
+    return None if stored is None else unfold(stored.folded)
 
 
 async def latest(
@@ -77,7 +77,7 @@ async def latest(
     found: dict[str, Folded] = {}
     if store is not None:
         for stored in await store.generations(account=None, since_ns=since_ns, model=model, limit=limit):
-            found[stored.id] = unpack(stored.folded, Folded)
+            found[stored.id] = unfold(stored.folded)
     for book in daybooks:
         cursor = 0 if store is None else await store.cursor(book.name)
         for n in _unshipped(book, cursor):

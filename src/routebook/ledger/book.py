@@ -45,10 +45,11 @@ class _Tally:
     """One key: its whole life and its recent days.
 
     A window is its current day plus what stood on its other days when it was last asked about: so a call touches two
-    sums, not one for each window.
+    sums, not one for each window. Holds of a key without a limit are only kept, and added up when somebody asks or the
+    key gets a limit: most keys have none.
     """
 
-    __slots__ = ("at", "days", "others", "total")
+    __slots__ = ("at", "days", "loose", "others", "total")
 
     def __init__(self) -> None:
         self.total = _Sum()
@@ -56,9 +57,13 @@ class _Tally:
         self.at: int | None = None
         """the day that `others` belongs to; None = to be added up again"""
         self.others: tuple[_Sum, ...] = ()
+        self.loose: set[Hold] = set()
+        """holds that are in no sum yet"""
 
     def span(self, reset: str | None, day: int) -> _Sum:
         """The sum of the window of that kind that holds `day`."""
+        if self.loose:
+            self.firm_up()
         if reset is None:
             return self.total
         if self.at != day:
@@ -84,6 +89,12 @@ class _Tally:
         sums, total = self._day(day), self.total
         total.held = add(total.held, amount)
         sums.held = add(sums.held, amount)
+
+    def firm_up(self) -> None:
+        """Add up the loose holds."""
+        for hold in self.loose:
+            self.hold(hold.day, hold.amount or ZERO)
+        self.loose.clear()
 
     def _day(self, day: int) -> _Sum:
         """The sum of a day, to be changed."""
@@ -170,10 +181,13 @@ class Book:
         tally = self._tally(key.hash)
         if limited:
             self._fits(key, tally.span(key.limit_reset, day), bound, accepted_ns)
-        if bound:
+        hold = Hold(key, bound, day, limited)
+        if limited and bound:
             tally.hold(day, bound)
+        elif bound:
+            tally.loose.add(hold)
         self.holds_open += 1
-        return Hold(key, bound, day, limited)
+        return hold
 
     def settle(self, hold: Hold, charge: Decimal, byok: Decimal = ZERO) -> None:
         """Replace a hold by what the call cost: `charge` to the account, `byok` at list price on the caller's own key.
@@ -194,7 +208,7 @@ class Book:
     def held(self, key_hash: str) -> Decimal:
         """What running calls of a key hold."""
         tally = self._tallies.get(key_hash)
-        return tally.total.held if tally else ZERO
+        return tally.span(None, 0).held if tally else ZERO
 
     def usage(self, key_hash: str, now_ns: int) -> Usages:
         """What a key has spent; zeros for a key that never called."""
@@ -225,9 +239,14 @@ class Book:
             raise AssertionError(f"{hold!r} was settled or released before")
         hold.open = False
         self.holds_open -= 1
-        if hold.amount:
+        if not hold.amount:
+            return
+        tally = self._tallies[hold.key_hash]
+        if hold in tally.loose:
+            tally.loose.remove(hold)
+        else:
             # copy_negate: the minus sign would round to the default context
-            self._tally(hold.key_hash).hold(hold.day, hold.amount.copy_negate())
+            tally.hold(hold.day, hold.amount.copy_negate())
 
     @staticmethod
     def _fits(key: Key, span: _Sum, bound: Decimal | None, now_ns: int) -> None:

@@ -18,9 +18,9 @@ from routebook.core.generation import Folded, Row, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
 from routebook.ledger.posting import posting_of, stored_of
-from routebook.metering.folding import fold
+from routebook.metering.folding import fold, unfold
 from routebook.store.port import Posting, Spend, Store, Stored
-from routebook.wire.codec import DecodeError, unpack
+from routebook.wire.codec import DecodeError
 
 MAX_FAILURES = 20
 """failures that a check names; the others are counted"""
@@ -247,7 +247,7 @@ class _StoreProof:
     def _generation(self, stored: Stored) -> None:
         book = self._books.get(stored.daybook)
         try:
-            kept = unpack(stored.folded, Folded)
+            kept = unfold(stored.folded)
         except DecodeError as error:
             self.shipped.fail(f"{stored.id}: the store's copy cannot be read: {error}")
             return

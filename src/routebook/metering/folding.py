@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row, State
 from routebook.wire import codec
 
@@ -28,7 +30,26 @@ def fold(rows: Iterable[Row]) -> Folded | None:
         elif row.state == State.AMENDMENT:
             amendments.append(codec.unpack(row.blob, Amendment))
         elif row.state in State.TERMINAL:
-            outcome, state = codec.unpack(row.blob, Outcome), row.state
+            outcome, state = whole(codec.unpack(row.blob, Outcome)), row.state
     if intent is None:
         return None
     return Folded(seq, intent, progress, outcome, state, tuple(amendments))
+
+
+def whole(outcome: Outcome) -> Outcome:
+    """The outcome with what its attempts leave to it filled in."""
+    if not any(row.as_outcome for row in outcome.attempts):
+        return outcome
+    return replace(
+        outcome,
+        attempts=tuple(
+            replace(row, usage=outcome.usage, charge=outcome.charge) if row.as_outcome else row
+            for row in outcome.attempts
+        ),
+    )
+
+
+def unfold(data: bytes) -> Folded:
+    """A call as the store keeps it, whole again. Raises codec.DecodeError."""
+    folded = codec.unpack(data, Folded)
+    return folded if folded.outcome is None else replace(folded, outcome=whole(folded.outcome))

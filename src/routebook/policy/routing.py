@@ -36,9 +36,10 @@ def route(call: Call, catalog: Catalog, passthrough: Callable[[str], Model | Non
     Raises ModelUnknown when no requested model exists, NotFound naming the filter that removed the last endpoint.
     """
     if call.provider is None and not call.models and (model := catalog.find(call.model)) is not None:
-        asked = call.chat.max_tokens
-        if model.endpoints and (asked is None or all(e.max_completion_tokens is None for e in model.endpoints)):
-            return Route(tuple(_preferred(model.endpoints, call)))  # no wish, no filter: the common call
+        endpoints = model.endpoints
+        if endpoints and (call.chat.max_tokens is None or _uncapped(endpoints)):
+            # no wish, no filter: the common call
+            return Route(endpoints if _PREFERRED.isdisjoint(call.raw) else tuple(_preferred(endpoints, call)))
     wish = call.provider or ProviderWish()
     losses = [Loss(f"provider.{name}", "not weighed by this version") for name in NOT_WEIGHED if getattr(wish, name)]
     by_price = _sort(wish, losses)
@@ -50,17 +51,24 @@ def route(call: Call, catalog: Catalog, passthrough: Callable[[str], Model | Non
         if model is None:
             losses.append(Loss("models", f"no model {slug} here; skipped"))
     _check_names(wish, catalog)
-    endpoints: list[Endpoint] = []
+    kept_all: list[Endpoint] = []
     gone = "endpoints"
     for model in models:
         kept, removed_by = _filter(model.endpoints, wish, call)
         gone = removed_by or gone
-        endpoints += _order(_preferred(kept, call), wish, by_price)
-    if not endpoints:
+        kept_all += _order(_preferred(kept, call), wish, by_price)
+    if not kept_all:
         raise _nothing_left(call, models, gone)
     if wish.allow_fallbacks is False:
-        endpoints = _primary(endpoints, wish)
-    return Route(tuple(endpoints), tuple(losses))
+        kept_all = _primary(kept_all, wish)
+    return Route(tuple(kept_all), tuple(losses))
+
+
+def _uncapped(endpoints: Sequence[Endpoint]) -> bool:
+    for endpoint in endpoints:  # noqa: SIM110 - a generator costs more than all the rest of the common call
+        if endpoint.max_completion_tokens is not None:
+            return False
+    return True
 
 
 def _sort(wish: ProviderWish, losses: list[Loss]) -> bool:
@@ -138,6 +146,7 @@ CHECKED_PARAMETERS = frozenset(
 )
 PREFERRED_PARAMETERS = ("tools", "response_format", "verbosity")
 """Where some endpoints of a model take one of these and others do not, only the former are used. Routing, section 4."""
+_PREFERRED = frozenset(PREFERRED_PARAMETERS)
 
 
 def _sent(call: Call, name: str) -> bool:

@@ -302,3 +302,18 @@ def test_of_many_calls_at_once_exactly_those_are_admitted_that_fit() -> None:
         except PaymentRequired:
             pass
     assert admitted == 33
+
+
+def test_what_running_calls_held_before_their_key_got_a_limit_counts_against_it() -> None:
+    book, free = Book(), key()
+    before = book.hold(free, D("6"), NOON)
+    mine = key("10")
+
+    with pytest.raises(PaymentRequired):
+        book.hold(mine, D("5"), NOON)
+    book.settle(before, D("1"))
+    after = book.hold(mine, D("5"), NOON)
+
+    assert book.held(mine.hash) == D("5")
+    book.release(after)
+    assert book.held(mine.hash) == 0

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row, State
+from routebook.core.generation import Amendment, Intent, Outcome, Progress, Row, State
 from routebook.core.money import Charge
 from routebook.ledger.posting import posting_of, shipped_of, stored_of
-from routebook.metering.folding import fold
-from routebook.wire.codec import pack, unpack
+from routebook.metering.folding import fold, unfold
+from routebook.wire.codec import pack
 
 INTENT = Intent(
     id="gen-1-x", n=7, request_id="req-1", accepted_ns=1_772_625_600 * 10**9, account="a", key_hash="k",
@@ -33,7 +33,7 @@ def check(rows: list[Row]) -> None:
     assert moved is not None
     stored, posting = moved
     made = stored_of("ABC", folded)
-    assert unpack(stored.folded, Folded) == unpack(made.folded, Folded) == folded
+    assert unfold(stored.folded) == unfold(made.folded) == folded
     assert replace(stored, folded=b"") == replace(made, folded=b"")
     assert posting == posting_of(folded.intent, folded.outcome)
 

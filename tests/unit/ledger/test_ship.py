@@ -19,10 +19,11 @@ from routebook.daybook.book import FileDaybook
 from routebook.ledger.book import Book
 from routebook.ledger.posting import stored_of
 from routebook.ledger.ship import BATCH, Shipper, restore
+from routebook.metering.folding import unfold
 from routebook.store.memory import MemoryStore
 from routebook.store.port import Posting, Stored
 from routebook.store.sqlite import SqliteStore
-from routebook.wire.codec import pack, unpack
+from routebook.wire.codec import pack
 
 pytestmark = pytest.mark.anyio
 
@@ -112,7 +113,7 @@ async def test_an_ended_call_becomes_a_generation_and_a_posting_on_the_day_it_wa
     row = await store.generation("gen-1")
     assert row is not None
     assert (row.model, row.provider, row.state, row.total) == ("m/used", "P", State.DONE, D("0.25"))
-    assert unpack(row.folded, Folded) == daybook.calls[1]
+    assert unfold(row.folded) == daybook.calls[1]
     (spend,) = await store.spend()
     assert (spend.day, spend.usage, spend.requests) == ("2026-03-05", D("0.25"), 1)
 
@@ -149,7 +150,7 @@ async def test_an_amendment_renews_the_generation_and_posts_nothing() -> None:
     await shipper.ship_once()
     row = await store.generation("gen-1")
     assert row is not None
-    assert [each.tokens_prompt for each in unpack(row.folded, Folded).amendments] == [7]
+    assert [each.tokens_prompt for each in unfold(row.folded).amendments] == [7]
     assert await spent(store) == (D(1), 1)
 
 
@@ -176,7 +177,7 @@ async def test_a_batch_ends_between_the_rows_of_a_call_without_posting_it_twice_
     assert await spent(store) == (D("1.000"), BATCH)
     rows = await store.generations(account=None, limit=2 * BATCH)
     assert len(rows) == BATCH
-    assert {len(unpack(row.folded, Folded).amendments) for row in rows} == {1}
+    assert {len(unfold(row.folded).amendments) for row in rows} == {1}
 
 
 async def test_cuts_before_and_after_a_batch_was_taken_post_every_call_once() -> None:
@@ -301,6 +302,6 @@ async def test_the_real_daybook_and_the_real_store_agree_to_the_last_digit(tmp_p
     assert again.usage("a" * 64, NOON) == book.usage("a" * 64, NOON)
     folds = {fold.intent.id: fold for fold in daybook.scan()}
     rows = await store.generations(account="default", limit=1_000)
-    assert {row.id: unpack(row.folded, Folded) for row in rows} == folds
+    assert {row.id: unfold(row.folded) for row in rows} == folds
     await store.close()
     await daybook.aclose()
