@@ -26,7 +26,8 @@ from routebook.metering.record import record
 from routebook.observe.metrics import Metrics
 from tests.docs import pages
 from tests.docs.pages import ROOT
-from tests.unit.daybook.samples import attempt, intent, outcome
+from tests.unit.daybook.samples import attempt, charge, intent, outcome
+from tests.unit.metering.test_revision import revision
 
 PROJECT = tomllib.loads(pages.read("pyproject.toml"))
 
@@ -190,7 +191,7 @@ def whole() -> dict[str, Any]:
         losses=(Loss("logit_bias", "no such parameter"),),
         moderation_ns=50_000_000,
     )
-    return record(Folded(2, intent(5), None, ended, State.DONE))
+    return record(Folded(2, intent(5), None, ended, State.DONE, (), (revision(charge()),)))
 
 
 def documented(*headings: str) -> list[str]:
@@ -212,6 +213,7 @@ def test_every_addition_of_our_own_has_an_entry(whole: dict[str, Any]) -> None:
         ("provider_responses", 1),
         ("routebook", "lines", 0),
         ("routebook", "attempts", 1),
+        ("routebook", "revisions", 1),
         ("routebook", "attempts", 1, "marks"),
         ("routebook", "marks"),
         ("routebook", "losses", 0),
@@ -230,7 +232,8 @@ def test_every_member_of_an_inner_object_is_named(whole: dict[str, Any], path: t
 
 
 def test_every_item_of_a_cost_line_is_named() -> None:
-    source = pages.read("src/routebook/metering/pricing.py") + pages.read("src/routebook/daybook/orphans.py")
+    files = ("metering/pricing.py", "metering/revision.py", "daybook/orphans.py")
+    source = "".join(pages.read(f"src/routebook/{file}") for file in files)
     items = set(re.findall(r'Line\("(\w+)"', source)) | set(
         re.findall(r'^    \("(\w+)", "\w+"\),$', source, re.MULTILINE)
     )

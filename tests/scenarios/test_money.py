@@ -11,7 +11,7 @@ from routebook.core.catalog import Accounting
 from routebook.core.errors import UpstreamLost
 from routebook.core.usage import Usage
 from routebook.metering.pricing import price
-from routebook.testing.playbook import DONE, ENDED, Elapse, Says, asked, begun, body, chunk, row
+from routebook.testing.playbook import DONE, ENDED, Elapse, Says, asked, begun, body, chunk, closed, row
 from routebook.testing.upstream import Data, Head, Lost, Wait
 from routebook.wire import codec
 from tests.support import (
@@ -25,6 +25,7 @@ from tests.support import (
     answer,
     ask,
     counted,
+    failed,
     finish,
     refused,
     text,
@@ -202,3 +203,33 @@ async def test_a_price_for_an_image_is_paid_for_pictures_and_not_for_files(stage
         body(),
         ENDED,
     )
+
+
+async def test_what_a_try_cost_that_did_not_answer_is_upstream_cost_and_no_charge(stage: Stage) -> None:
+    await stage.play(
+        ask("lab/large"),
+        row("intent"),
+        asked("acme"),
+        Says(SENT, SSE, counted(100, 0), failed()),
+        closed("acme"),
+        asked("beta"),
+        Says(SENT, SSE, text("Hello"), finish(), counted(200, 10), DONE_MARK, END),
+        begun(200),
+        chunk(content="Hello"),
+        chunk(finish="stop"),
+        row("done", total_cost="0.00075", upstream_inference_cost="0.00105"),
+        chunk(cost="0.00075"),
+        DONE,
+        ENDED,
+    )
+    own = stage.record["routebook"]
+    assert own["hidden_retry_spend"] == "0.0003"
+    lost, answered = own["attempts"]
+    assert (lost["total_cost"], lost["upstream_inference_cost"]) == ("0", "0.0003")
+    assert (answered["total_cost"], answered["upstream_inference_cost"]) == ("0.00075", "0.00075")
+    assert lost["counts"] == {"prompt": 100, "completion": 0}
+    assert lost["provider_usage"] == {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 100}
+    assert [line["item"] for line in lost["lines"]] == ["prompt", "unanswered"]
+    assert sum(Decimal(line["amount"]) for line in own["lines"]) == Decimal("0.00075")
+    tokens = (stage.record["native_tokens_prompt"], stage.record["native_tokens_completion"])
+    assert tokens == (200, 10), "tokens are those of the attempt that answered"

@@ -20,10 +20,8 @@ from routebook.corridor.entry import Entry, shutting_down
 from routebook.dialects.base import Receipt
 from routebook.metering.estimate import estimate, prompt_tokens_of
 from routebook.metering.pricing import is_insured, price
-from routebook.observe.clock import NS
+from routebook.metering.revision import minute_of, unanswered, with_unanswered
 from routebook.observe.log import log
-
-MINUTE_NS = 60 * NS
 
 
 async def settle(entry: Entry, error: BaseException | None) -> None:
@@ -141,7 +139,9 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
             error=_said(fault),
         )
         return outcome, _state(entry, error)
-    attempt.charge = charge
+    attempt.charge = own = charge
+    if len(entry.attempts) > 1:
+        charge = with_unanswered(own, _unanswered(entry))
     meter = attempt.meter
     endpoint = attempt.endpoint if attempt.first_ns is not None or cancelled else None
     provider = None if endpoint is None else endpoint.provider
@@ -166,7 +166,7 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
         cancelled=cancelled,
         usage=usage,
         usage_source=source,
-        attempts=entry.attempt_rows(usage),
+        attempts=entry.attempt_rows(usage if charge is own else None),
         moderation_ns=entry.moderation_ns,
         num_media_completion=meter.media,
         num_search_results=searches,
@@ -240,12 +240,27 @@ def _charge(entry: Entry, attempt: Attempt | None, usage: Usage, finish: str | N
         return Charge(lines=())
     if attempt.first_ns is None and usage.empty:
         return Charge(lines=())
-    hour, minute = divmod(entry.intent.accepted_ns // MINUTE_NS % 1440, 60)
     return price(
         usage,
         attempt.endpoint.pricing,
         entry.app.accounting,
         images=entry.call.images,
-        hhmm=hour * 100 + minute,
+        hhmm=minute_of(entry.intent.accepted_ns),
         insured=is_insured(usage, finish, delivered=attempt.meter.frames > 0, cancelled=entry.cancelled),
     )
+
+
+def _unanswered(entry: Entry) -> list[Charge]:
+    """What the tries before the last one cost upstream, where the provider reported usage; each is told its charge."""
+    charges = []
+    for attempt in entry.attempts[:-1]:
+        if not attempt.meter.usage.empty:
+            attempt.charge = unanswered(
+                attempt.meter.usage,
+                attempt.endpoint.pricing,
+                entry.app.accounting,
+                images=entry.call.images,
+                hhmm=minute_of(entry.intent.accepted_ns),
+            )
+            charges.append(attempt.charge)
+    return charges

@@ -18,6 +18,7 @@ from routebook.core.generation import AttemptRow, Folded, Intent, Outcome, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
 from routebook.core.usage import Usage
+from routebook.metering.revision import charge_of, hidden_spend
 from routebook.wire import codec
 
 Latency = Literal["total", "first_token"]
@@ -31,6 +32,7 @@ def record(folded: Folded, latency: Latency = "total") -> dict[str, Any]:
     `open`, and its money is 0 because nothing is charged yet."""
     intent, end = folded.intent, folded.outcome
     known = end or _NOTHING
+    charge = charge_of(folded)
     data = _identity(folded, intent, known)
     data |= {
         "streamed": intent.streamed,
@@ -45,10 +47,10 @@ def record(folded: Folded, latency: Latency = "total") -> dict[str, Any]:
     }
     data |= _counts(folded, intent, end)
     data |= {
-        "total_cost": _number(known.charge.total),
-        "usage": _number(known.charge.total),
-        "upstream_inference_cost": _optional(known.charge.upstream),
-        "cache_discount": _optional(known.charge.cache_discount),
+        "total_cost": _number(charge.total),
+        "usage": _number(charge.total),
+        "upstream_inference_cost": _optional(charge.upstream),
+        "cache_discount": _optional(charge.cache_discount),
         "routebook": _own(folded, intent, end),
     }
     return data
@@ -76,7 +78,7 @@ def _identity(folded: Folded, intent: Intent, end: Outcome) -> dict[str, Any]:
         "id": intent.id,
         "request_id": intent.request_id,
         "upstream_id": end.upstream_id,
-        "created_at": (_EPOCH + timedelta(microseconds=intent.accepted_ns // 1000)).isoformat(timespec="microseconds"),
+        "created_at": _moment(intent.accepted_ns),
         "model": end.model or running or intent.model or intent.requested_model,
         "router": intent.router,
         "preset_id": intent.preset_id,
@@ -154,7 +156,8 @@ def _generation_time(answered: AttemptRow | None) -> int | float | None:
 def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
     """Our additions, under one key."""
     known = end or _NOTHING
-    charge = known.charge
+    charge = charge_of(folded)
+    answered = winner(known)
     place = locate(intent.id)
     _, _, tokenizer = _reference(folded)
     upstream = {"model": known.upstream_model, "provider": known.upstream_provider}
@@ -169,8 +172,11 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "counts": _reported(known.usage),
         "provider_usage": _provider_usage(known.usage.raw),
         **_money(intent, end, charge),
+        "hidden_retry_spend": None if end is None else _text(hidden_spend(end, answered)),
+        "revision": len(folded.revisions),
+        "revisions": _revisions(folded),
         "marks": _marks(intent, end),
-        "attempts": [_attempt(intent, row) for row in known.attempts],
+        "attempts": [_attempt(intent, row, answered) for row in known.attempts],
         "losses": [{"parameter": loss.parameter, "detail": loss.detail} for loss in known.losses],
         "delivered": {"frames": frames, "bytes": size},
         "error": known.error,
@@ -190,20 +196,9 @@ def _provider_usage(raw: bytes | None) -> Any:
 
 
 def _money(intent: Intent, end: Outcome | None, charge: Charge) -> dict[str, Any]:
-    lines = None
-    if end is not None and charge.lines is not None:
-        lines = [
-            {
-                "item": line.item,
-                "count": line.count,
-                "rate": _text(line.rate),
-                "amount": plain(line.amount),
-                "note": line.note,
-            }
-            for line in charge.lines
-        ]
+    charged = ZERO if end is None else end.charge.total
     return {
-        "lines": lines,
+        "lines": None if end is None else _lines(charge),
         "price_source": charge.price_source,
         "price_revision": charge.price_revision,
         "upstream_prompt_cost": _text(charge.upstream_prompt),
@@ -211,8 +206,45 @@ def _money(intent: Intent, end: Outcome | None, charge: Charge) -> dict[str, Any
         "unpriced": charge.unpriced,
         "insured": charge.insured,
         "hold": _text(intent.hold),
-        "over_hold": intent.hold is not None and charge.total > intent.hold,
+        "over_hold": intent.hold is not None and charged > intent.hold,
     }
+
+
+def _lines(charge: Charge) -> list[dict[str, Any]] | None:
+    if charge.lines is None:
+        return None
+    return [
+        {
+            "item": line.item,
+            "count": line.count,
+            "rate": _text(line.rate),
+            "amount": plain(line.amount),
+            "note": line.note,
+        }
+        for line in charge.lines
+    ]
+
+
+def _revisions(folded: Folded) -> list[dict[str, Any]]:
+    """Every charge the call ever had, oldest first, the newest one in force; empty for a call never priced anew."""
+    if folded.outcome is None or not folded.revisions:
+        return []
+    charges = [(0, folded.outcome.ended_ns, folded.outcome.charge)]
+    charges += [(each.number, each.at_ns, each.charge) for each in folded.revisions]
+    return [
+        {
+            "revision": number,
+            "at": _moment(at_ns),
+            "total_cost": plain(charge.total),
+            "upstream_inference_cost": _text(charge.upstream),
+            "cache_discount": _text(charge.cache_discount),
+            "unpriced": charge.unpriced,
+            "price_source": charge.price_source,
+            "price_revision": charge.price_revision,
+            "lines": _lines(charge),
+        }
+        for number, at_ns, charge in charges
+    ]
 
 
 def _marks(intent: Intent, end: Outcome | None) -> dict[str, Any]:
@@ -233,7 +265,9 @@ def _marks(intent: Intent, end: Outcome | None) -> dict[str, Any]:
     return marks if end.moderation_ns is None else {"moderation": _ms(end.moderation_ns)} | marks
 
 
-def _attempt(intent: Intent, row: AttemptRow) -> dict[str, Any]:
+def _attempt(intent: Intent, row: AttemptRow, answered: AttemptRow | None) -> dict[str, Any]:
+    """One try. What the record itself says of the one that answered (usage object, lines) is not said twice."""
+    in_vain = row is not answered
     start = intent.accepted_ns
     charge = row.charge
     return {
@@ -254,9 +288,15 @@ def _attempt(intent: Intent, row: AttemptRow) -> dict[str, Any]:
             "ended": _between(start, row.ended_ns),
         },
         "counts": None if row.usage is None else _reported(row.usage),
+        "provider_usage": _provider_usage(row.usage.raw) if in_vain and row.usage is not None else None,
+        "lines": _lines(charge) if in_vain and charge is not None else None,
         "total_cost": None if charge is None or charge.unpriced else plain(charge.total),
         "upstream_inference_cost": None if charge is None else _text(charge.upstream),
     }
+
+
+def _moment(at_ns: int) -> str:
+    return (_EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat(timespec="microseconds")
 
 
 def _reported(usage: Usage) -> dict[str, int]:

@@ -20,8 +20,10 @@ from routebook.core.money import Override, Prices, PriceSheet
 from routebook.core.usage import Usage
 from routebook.metering.pricing import is_insured, price
 from routebook.metering.record import record
+from routebook.metering.revision import unanswered
 from routebook.wire import codec
 from tests.unit.daybook.samples import ACCEPTED_NS, MS, attempt, intent, outcome
+from tests.unit.metering.test_revision import revision
 
 OPENAPI = Path(__file__).parents[4] / "shared" / "spec" / "openrouter-openapi.yaml"
 
@@ -368,3 +370,42 @@ def test_money_is_written_digit_for_digit_without_idle_zeros() -> None:
     charge = msgspec.structs.replace(outcome().charge, total=Decimal("0.00150000"))
     body = codec.encode(record(ended(end=outcome(charge=charge))))
     assert b'"total_cost":0.0015,' in body
+
+
+def test_a_call_priced_anew_shows_the_newest_charge_and_keeps_all() -> None:
+    dear = PriceSheet(Prices(prompt=Decimal("0.000004"), completion=Decimal("0.000015")), revision="2024-08-01 ab")
+    call = ended()
+    new = price(Usage(prompt=100, completion=20), dear)
+    data = record(msgspec.structs.replace(call, revisions=(revision(new),)))
+    assert (data["total_cost"], data["usage"], data["upstream_inference_cost"]) == (Decimal("0.0007"),) * 3
+    own = data["routebook"]
+    assert (own["revision"], own["price_revision"]) == (1, "2024-08-01 ab")
+    assert sum(Decimal(line["amount"]) for line in own["lines"]) == data["total_cost"]
+    first, second = own["revisions"]
+    assert (first["revision"], first["total_cost"], first["price_revision"]) == (0, "0.0006", "2024-07")
+    assert (second["revision"], second["total_cost"], second["lines"]) == (1, "0.0007", own["lines"])
+    for each in own["revisions"]:
+        assert sum(Decimal(line["amount"]) for line in each["lines"]) == Decimal(each["total_cost"])
+        assert datetime.fromisoformat(each["at"]).tzinfo is not None
+
+
+def test_a_call_never_priced_anew_has_revision_zero() -> None:
+    own = record(ended())["routebook"]
+    assert (own["revision"], own["revisions"]) == (0, [])
+
+
+def test_what_a_try_cost_that_did_not_answer_is_seen() -> None:
+    usage = Usage(prompt=50, completion=1, raw=b'{"input_tokens":50}')
+    lost = attempt(
+        error="UpstreamOverloaded",
+        usage=usage,
+        charge=unanswered(usage, SHEET, Accounting(), images=0, hhmm=0),
+    )
+    end = outcome(attempts=(lost, attempt()))
+    own = record(ended(end=end))["routebook"]
+    assert own["hidden_retry_spend"] == "0.000165"
+    told = own["attempts"][0]
+    assert (told["total_cost"], told["upstream_inference_cost"]) == ("0", "0.000165")
+    assert told["provider_usage"] == {"input_tokens": 50}
+    assert sum(Decimal(line["amount"]) for line in told["lines"]) == 0
+    assert record(ended())["routebook"]["hidden_retry_spend"] == "0"
