@@ -22,7 +22,7 @@ from routebook.corridor.plan import Held
 from routebook.corridor.ports import App
 from routebook.dialects.base import Stamp
 from routebook.observe.clock import NS
-from routebook.policy.attribution import attribution
+from routebook.policy.attribution import Attribution, attribution
 from routebook.wire.text import texts
 
 WRITE_STALL_NS = 60 * NS
@@ -232,10 +232,13 @@ async def enter(held: Held, answer: Answer, app: App) -> Entry:
 
     Raises Unavailable where an app that is new cannot be stored, with the hold given back.
     """
-    call = held.plan.admitted.call
+    admitted = held.plan.admitted
+    call, arrival = admitted.call, admitted.arrival
     try:
-        writer = held.plan.admitted.arrival.surface.writer(call)
-        intent = await _intent(held, app)
+        writer = arrival.surface.writer(call)
+        source = attribution(arrival.headers)
+        app_id = None if source.app_url is None else await app.apps.id_of(source.app_url, source.app_title)
+        intent = _intent(held, source, app_id, app)
     except BaseException:
         app.book.release(held.hold)
         raise
@@ -245,19 +248,17 @@ async def enter(held: Held, answer: Answer, app: App) -> Entry:
     return entry
 
 
-async def _intent(held: Held, app: App) -> Intent:
+def _intent(held: Held, source: Attribution, app_id: int | None, app: App) -> Intent:
     plan = held.plan
-    call, key, arrival = plan.admitted.call, plan.admitted.key, plan.admitted.arrival
-    source = attribution(arrival.headers)
-    first = plan.endpoints[0]
-    unix = arrival.accepted_ns // NS
-    app_id = await app.apps.id_of(source.app_url, source.app_title)
-    n = app.daybook.next_n()
+    admitted, first = plan.admitted, plan.endpoints[0]
+    call, key, accepted_ns = admitted.call, admitted.key, admitted.arrival.accepted_ns
+    unix, dice, daybook = accepted_ns // NS, app.dice, app.daybook
+    n = daybook.next_n()
     return Intent(
-        id=generation_id(unix, app.dice.text(RANDOM_GENERATION), app.daybook.name, n),
+        id=generation_id(unix, dice.text(RANDOM_GENERATION), daybook.name, n),
         n=n,
-        request_id=request_id(unix, app.dice.text(RANDOM_REQUEST)),
-        accepted_ns=arrival.accepted_ns,
+        request_id=request_id(unix, dice.text(RANDOM_REQUEST)),
+        accepted_ns=accepted_ns,
         account=key.account,
         key_hash=key.hash,
         requested_model=call.model,
