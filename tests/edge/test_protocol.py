@@ -71,6 +71,17 @@ def test_a_connection_serves_one_request_after_the_other(gateway: RunningGateway
             assert events(wire.answer())[-1] == "[DONE]"
 
 
+def test_a_connection_that_asks_the_same_way_again_and_again_gets_the_answer_to_each(
+    gateway: RunningGateway, key: str
+) -> None:
+    with connect(gateway) as wire:
+        for count in (2, 3, 4, 500, 5, 6):
+            wire.send(chat(key, ask(f"[[completion={count}]]")))
+            assert wire.answer().json()["usage"]["completion_tokens"] == count
+        wire.send(chat("sk-rb-v1-" + "0" * (len(key) - 9), ask("[[completion=7]]")))
+        assert wire.answer().status == 401
+
+
 def test_requests_sent_at_once_are_answered_in_their_order(gateway: RunningGateway, key: str) -> None:
     asked = [chat(key, ask(f"[[completion={n}]]", stream=n % 2 == 0)) for n in range(1, 7)]
     with connect(gateway) as wire:

@@ -87,12 +87,11 @@ class Answer:
             self._reply.end()
             return
         body = self._surface.error_body(fault, self._id)
-        headers = self._headers("application/json", len(body))
+        again = None
         if fault.retry_after is not None and fault.status in (429, 503):
-            headers.append(("retry-after", str(max(0, math.ceil(fault.retry_after)))))
-        self._reply.begin(fault.status, headers)
-        self._reply.write(body)
-        self._reply.end()
+            again = max(0, math.ceil(fault.retry_after))
+        self._reply.begin(fault.status, "application/json", self._id, len(body), again)
+        self._reply.end(body)
 
     def finish(self, receipt: Receipt) -> None:
         """The record is durable: the caller may have the last byte."""
@@ -102,10 +101,8 @@ class Answer:
         data = self._writer.end(receipt)
         self.ended = True
         if not self._begun:
-            length = None if self.streamed else len(data)
-            self._reply.begin(200, self._headers(self._writer.content_type, length))
-        self._reply.write(data)
-        self._reply.end()
+            self._reply.begin(200, self._writer.content_type, self._id, None if self.streamed else len(data))
+        self._reply.end(data)
 
     def drop(self) -> None:
         """The caller has gone: nothing more is written."""
@@ -117,17 +114,6 @@ class Answer:
         assert self._writer is not None
         if not self._begun:
             self._begun = True
-            self._reply.begin(200, self._headers(self._writer.content_type, None))
+            self._reply.begin(200, self._writer.content_type, self._id, None)
         self._last_ns = now_ns
         self._reply.write(data)
-
-    def _headers(self, content_type: str, length: int | None) -> list[tuple[str, str]]:
-        headers = [("content-type", content_type)]
-        if self._id is not None:
-            headers.append(("x-generation-id", self._id))
-        if length is not None:
-            headers.append(("content-length", str(length)))
-        else:
-            # Proxies in front must neither keep nor gather the events of a stream.
-            headers += [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
-        return headers

@@ -56,13 +56,16 @@ class Reply(Protocol):
 
     def watch(self, watcher: Watcher) -> None: ...
 
-    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Status line and headers; once. Without a content-length the body is chunked."""
+    def begin(
+        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+    ) -> None:
+        """The head; once. `id`: the generation's; `length`: bytes of the body, None for a stream; `retry_after`:
+        seconds. Nothing of it was written by a caller or a provider, and edges need not look for line breaks."""
 
     def write(self, data: bytes) -> None: ...
 
-    def end(self) -> None:
-        """The last byte was written; once."""
+    def end(self, data: bytes = b"") -> None:
+        """The last bytes of the body, perhaps none; once, and nothing after it."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from routebook.corridor.ports import App, Arrival, Watcher
 from routebook.dialects.base import Surface
 from routebook.edge.cors import with_cors
 from routebook.edge.surfaces import BY_PATH
+from routebook.wire import heads
 from routebook.wire.bulk import LARGE, LargeBody
 
 FULL_BYTES = 256 * 1024
@@ -47,7 +48,10 @@ class AsgiReply:
         if self._gone:
             watcher.gone()
 
-    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+    def begin(
+        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+    ) -> None:
+        headers = heads.fields(content_type, id, length, retry_after)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._push({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -60,7 +64,8 @@ class AsgiReply:
             self._full = True
             self._watcher.full()
 
-    def end(self) -> None:
+    def end(self, data: bytes = b"") -> None:
+        self.write(data)
         self._ended = True
         self._push({"type": "http.response.body", "body": b"", "more_body": False})
 

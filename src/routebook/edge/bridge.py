@@ -17,8 +17,8 @@ from routebook.edge.framing import LAST_CHUNK, chunk
 from routebook.observe.log import log
 
 if TYPE_CHECKING:
-    from routebook.edge.incoming import Request
     from routebook.edge.native import Connection
+    from routebook.edge.request import Request
 
 
 def path_of(target: bytes) -> tuple[bytes, bytes]:
@@ -105,7 +105,9 @@ class BridgeCycle:
         sized = any(name.lower() == "content-length" for name, _ in headers)
         self._bodyless = self._bodyless or status in (204, 304)
         self._chunked = not (sized or self._bodyless or request.old)
-        self._connection.send(self._connection.head(status, headers, chunked=self._chunked, close=request.close))
+        edge = self._connection.edge
+        close = request.close or edge.closing
+        self._connection.send(edge.heads.head(status, headers, chunked=self._chunked, close=close))
 
     # --- what the connection tells ------------------------------------------------------------------------------------
 

@@ -28,9 +28,9 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("only its headers are wanted")
 
 
-WITHOUT_ORIGIN = b"vary: Origin\r\n"
+WITHOUT_ORIGIN = "vary: Origin\r\n"
 """The lines that the middleware adds to an answer, for the edge that writes its inference answers itself."""
 WITH_ORIGIN = (
-    "".join(f"{name.lower()}: {value}\r\n" for name, value in with_cors(_nothing).simple_headers.items()).encode()
+    "".join([f"{name.lower()}: {value}\r\n" for name, value in with_cors(_nothing).simple_headers.items()])
     + WITHOUT_ORIGIN
 )

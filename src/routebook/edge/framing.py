@@ -5,45 +5,68 @@ from __future__ import annotations
 from email.utils import formatdate
 from http import HTTPStatus
 
-_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+from routebook.wire import heads
+
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _ENDS = {
-    (False, False): b"\r\n",
-    (False, True): b"connection: close\r\n\r\n",
-    (True, False): b"transfer-encoding: chunked\r\n\r\n",
-    (True, True): b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+    (False, False): "\r\n",
+    (False, True): "connection: close\r\n\r\n",
+    (True, False): "transfer-encoding: chunked\r\n\r\n",
+    (True, True): "transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
 }
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+SMALL_CHUNK = 1024
+CHUNK_SIZES = tuple(b"%x\r\n" % size for size in range(SMALL_CHUNK))
+"""The size lines of small chunks: looking up is cheaper than writing one for each event of a stream."""
+
 
 class Heads:
     """Writes response heads; `date` is renewed once a second, not per answer."""
 
-    __slots__ = ("_date",)
+    __slots__ = ("_date", "_good")
 
     def __init__(self, unix: int) -> None:
-        self._date = b""
         self.renew(unix)
 
     def renew(self, unix: int) -> None:
         """`unix`: seconds."""
-        self._date = b"date: " + formatdate(unix, usegmt=True).encode() + b"\r\n"
+        self._date = f"date: {formatdate(unix, usegmt=True)}\r\n"
+        self._good = _STATUS[200] + self._date
 
-    def head(
-        self, status: int, headers: list[tuple[str, str]], more: bytes = b"", *, chunked: bool, close: bool
-    ) -> bytes:
-        """Status line, headers, the lines of `more`, and the blank line.
+    def head(self, status: int, headers: list[tuple[str, str]], *, chunked: bool, close: bool) -> bytes:
+        """Status line, headers, and the blank line.
 
         Raises ValueError for a header that would be more than one line, or none.
         """
-        line = _STATUS.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()
         text = "".join([f"{name}: {value}\r\n" for name, value in headers])
         if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
             raise ValueError("a header of the answer holds a line break")
-        return line + self._date + text.encode("latin-1") + more + _ENDS[chunked, close]
+        return f"{self._opening(status)}{text}{_ENDS[chunked, close]}".encode("latin-1")
+
+    def answer(
+        self,
+        status: int,
+        content_type: str,
+        id: str | None,
+        length: int | None,
+        retry_after: int | None,
+        more: str,
+        chunked: bool,
+        close: bool,
+    ) -> bytes:
+        """The head of an inference answer, whose values are all our own."""
+        text = heads.text(content_type, id, length, retry_after)
+        opening = self._good if status == 200 else self._opening(status)
+        return f"{opening}{text}{more}{_ENDS[chunked, close]}".encode("latin-1")
+
+    def _opening(self, status: int) -> str:
+        return (_STATUS.get(status) or f"HTTP/1.1 {status} Status\r\n") + self._date
 
 
 def chunk(data: bytes) -> bytes:
     """`data` (not empty) as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    size = len(data)
+    return b"".join((CHUNK_SIZES[size] if size < SMALL_CHUNK else b"%x\r\n" % size, data, b"\r\n"))

@@ -8,24 +8,22 @@ A request that breaks a rule gets one answer and the connection is read no furth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import httptools
 
 from routebook.core.errors import BadRequest, Fault, TooLarge
-from routebook.observe.clock import NS
-from routebook.wire.bulk import LARGE, LargeBody
+from routebook.edge.recall import Known, learn
+from routebook.edge.request import Request
+from routebook.wire.bulk import LARGE
 
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 128
 FRAMING_BYTES_MAX = 64 * 1024
 """Chunk sizes, chunk extensions and trailers of one request together, and FRAMING_PER_BYTE more for each body byte."""
 FRAMING_PER_BYTE = 8
-HEADER_NS = 10 * NS
-"""A head must be complete this long after its first byte."""
-BODY_GRACE_NS = 5 * NS
-"""And a body must, this long after that, have come at BODY_BYTES_A_SECOND or more."""
-BODY_BYTES_A_SECOND = 1024
+LESSONS = 3
+"""Times that a connection tries to learn its head: some clients write a new one each time."""
 
 _COMMON = (
     "accept accept-encoding accept-language authorization cache-control connection content-encoding content-length "
@@ -39,76 +37,6 @@ _NAMES |= {b"HTTP-Referer": "http-referer"}
 """Spellings that clients use, to names in lower case: looking up is cheaper than decoding."""
 
 
-class Request:
-    """One request; complete when it is in `Reader.arrived`. `fault` set: answer with that, and nothing after it."""
-
-    __slots__ = (
-        "accepted_ns",
-        "begun_ns",
-        "body",
-        "close",
-        "expects",
-        "fault",
-        "framing",
-        "headers",
-        "large",
-        "lines",
-        "method",
-        "old",
-        "size",
-        "target",
-    )
-
-    def __init__(self, begun_ns: int) -> None:
-        self.begun_ns = begun_ns
-        """of its first byte; as coarse as the server's tick"""
-        self.accepted_ns = 0
-        """of the end of its head, or of its turn if it had to wait for that"""
-        self.method = b""
-        """empty until the head is complete"""
-        self.target = b""
-        self.lines: list[tuple[bytes, bytes]] = []
-        """the header lines as they came"""
-        self.headers: dict[str, str] = {}
-        """names in lower case; of a repeated one the first counts, so that an appended one overrides nothing"""
-        self.body: list[bytes] = []
-        """as it came; empty once there is a `large`"""
-        self.large: LargeBody | None = None
-        self.size = 0
-        """bytes of body so far"""
-        self.framing = 0
-        """bytes read for it, but for the read that its head ended in; body bytes are among them"""
-        self.old = False
-        """HTTP/1.0: no chunks, no second request"""
-        self.close = False
-        """the connection ends after its answer"""
-        self.expects = False
-        """it waits for `100 Continue`"""
-        self.fault: Fault | None = None
-
-    def content(self) -> bytes | LargeBody:
-        """The whole body, handed out once."""
-        if self.large is not None:
-            large, self.large = self.large, None
-            return large
-        parts, self.body = self.body, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def enlarge(self, data: bytes) -> None:
-        """The next piece of a body above LARGE."""
-        if self.large is None:
-            self.large = LargeBody(self.body)
-            self.body = []
-        self.large.add(data)
-
-    def late(self, now_ns: int) -> bool:
-        """It should have come by now; for requests that are still being read."""
-        age_ns = now_ns - self.begun_ns
-        if not self.method:
-            return age_ns > HEADER_NS
-        return age_ns > BODY_GRACE_NS and self.size < BODY_BYTES_A_SECOND * (age_ns - BODY_GRACE_NS) // NS
-
-
 class _Refused(Exception):
     """Ends parsing; its cause for the caller is the fault."""
 
@@ -120,15 +48,36 @@ class _Refused(Exception):
 class Reader:
     """Turns the bytes of one connection into requests, in order. The parser calls its `on_` methods."""
 
-    def __init__(self, body_limit: int, now_ns: Callable[[], int]) -> None:
+    __slots__ = (
+        "_known",
+        "_limit",
+        "_lines",
+        "_now_ns",
+        "_parser",
+        "_read",
+        "_recalled",
+        "_ticked_ns",
+        "_untaught",
+        "_wish",
+        "arrived",
+        "current",
+        "deaf",
+    )
+
+    def __init__(self, body_limit: int, now_ns: Callable[[], int], recalled: Container[bytes] = ()) -> None:
+        """`recalled`: targets whose heads are worth remembering."""
         self._limit = body_limit
         self._now_ns = now_ns
+        self._recalled = recalled
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._lines: list[tuple[bytes, bytes]] = []
         self._read = 0
         self._wish = False
         """the request that is coming asks for another protocol"""
         self._ticked_ns = 0
+        self._known: Known | None = None
+        self._untaught = LESSONS + 1
+        """the first request teaches nothing yet: many connections have no second one"""
         self.current: Request | None = None
         """the request whose bytes are coming"""
         self.arrived: deque[Request] = deque()
@@ -138,9 +87,14 @@ class Reader:
 
     def feed(self, data: bytes, ticked_ns: int) -> None:
         """`ticked_ns`: what time it was at the last tick; deadlines need no more."""
-        parser = self._parser
+        parser, known = self._parser, self._known
         if self.deaf or parser is None:
             return
+        if known is not None and self.current is None and (request := known.again(data, ticked_ns)) is not None:
+            request.accepted_ns = self._now_ns()
+            self.arrived.append(request)
+            return
+        alone = self.current is None and not self.arrived
         self._read = len(data)
         self._ticked_ns = ticked_ns
         try:
@@ -152,6 +106,10 @@ class Reader:
         request = self.current
         if request is not None:
             self._look_at_part(request)
+        elif alone and self._untaught and len(self.arrived) == 1 and self.arrived[0].target in self._recalled:
+            self._untaught -= 1
+            if self._untaught < LESSONS:
+                self._known = learn(data, self.arrived[0], self._recalled, self._limit) or self._known
 
     def refuse(self, fault: Fault) -> None:
         """The request that is coming, or whatever comes, is answered with the fault; nothing after it is read."""
@@ -166,7 +124,7 @@ class Reader:
     def shut(self) -> None:
         """Let go of the parser, which holds this object."""
         self.deaf = True
-        self._parser = self.current = None
+        self._parser = self._known = self.current = None
 
     def _go_on_without(self, data: memoryview, upgrade: httptools.HttpParserUpgrade) -> None:
         """The client would rather speak another protocol, and nobody here does: what it said in HTTP/1.1 counts, and so
@@ -267,6 +225,8 @@ class Reader:
             return
         self.arrived.append(request)
         self.current = None
+        if request.close:
+            self._known = None
 
     def _judge(self, request: Request, parser: httptools.HttpRequestParser) -> Fault | None:
         """What is wrong with a complete head, None if nothing."""

@@ -22,8 +22,9 @@ from routebook.dialects.base import Surface
 from routebook.edge.bridge import BridgeCycle, path_of
 from routebook.edge.cors import with_cors
 from routebook.edge.framing import CONTINUE, Heads
-from routebook.edge.incoming import Reader, Request
+from routebook.edge.incoming import Reader
 from routebook.edge.replies import NativeReply
+from routebook.edge.request import Request
 from routebook.edge.surfaces import BY_PATH, INFERENCE
 from routebook.observe.clock import NS
 from routebook.observe.log import log
@@ -77,10 +78,16 @@ class Edge:
         self.app = app()
         self.surfaces = surfaces
         self.control = with_cors(control)
+        self.now_ns = self.app.clock.now_ns
         self.connections_max = connections_max
         self.scheme = "http"
-        self.ticked_ns = self.app.now_ns()
+        self.ticked_ns = self.now_ns()
         self.heads = Heads(self.ticked_ns // NS)
+        self.inferring = {target: surfaces[name] for target, name in _SURFACES.items()}
+        """inference targets, as they are mostly written, and whose they are"""
+        self.body_limit = self.app.settings.limits.body_bytes
+        self.loop: asyncio.AbstractEventLoop
+        """set before the first connection comes; asking for the running one costs a system call each time"""
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """of answers whose connection has gone; the loop itself holds tasks weakly"""
@@ -115,19 +122,36 @@ class Edge:
         """Whose inference path the request is for; None if it is none."""
         if request.method != b"POST":
             return None
-        name = _SURFACES.get(request.target)
-        if name is None:
+        surface = self.inferring.get(request.target)
+        if surface is None:
             row = BY_PATH.get(unquote(path_of(request.target)[0].decode("ascii")))
-            name = None if row is None else row.surface
-        return None if name is None else self.surfaces[name]
+            return None if row is None else self.surfaces[row.surface]
+        return surface
 
 
 class Connection(asyncio.Protocol):
     """One client connection."""
 
+    __slots__ = (
+        "_congested",
+        "_cycle",
+        "_dead",
+        "_held",
+        "_held_bytes",
+        "_moved_ns",
+        "_paused",
+        "_reader",
+        "_since_ns",
+        "_task",
+        "_transport",
+        "_unsent",
+        "edge",
+        "is_full",
+    )
+
     def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-        self._reader = Reader(edge.app.settings.limits.body_bytes, edge.app.now_ns)
+        self.edge = edge
+        self._reader = Reader(edge.body_limit, edge.now_ns, edge.inferring)
         self._transport: asyncio.Transport
         self._cycle: Cycle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -139,7 +163,8 @@ class Connection(asyncio.Protocol):
         self._congested = False
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._full = False
+        self.is_full = False
+        """more is held for the client than should be"""
         self._unsent = 0
         self._moved_ns = 0
 
@@ -147,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
-        edge = self._edge
+        edge = self.edge
         over = len(edge.connections) - edge.connections_max
         if over >= OVERFLOW:
             self.abort()
@@ -162,7 +187,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._dead = True
         self._reader.shut()
-        edge = self._edge
+        edge = self.edge
         edge.connections.discard(self)
         task = self._task
         if task is not None and not task.done():
@@ -174,15 +199,15 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._congested = True
-        self._moved_ns = self._edge.ticked_ns
+        self._moved_ns = self.edge.ticked_ns
         self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self._congested = False
         self._flush()
-        if not self._full:
+        if not self.is_full:
             return
-        self._full = False
+        self.is_full = False
         if self._cycle is not None:
             self._cycle.drained()
         else:
@@ -199,7 +224,7 @@ class Connection(asyncio.Protocol):
         if self._dead:
             return
         reader = self._reader
-        reader.feed(data, self._edge.ticked_ns)
+        reader.feed(data, self.edge.ticked_ns)
         if self._cycle is None:
             self._next()
         if len(reader.arrived) >= PIPELINED_MAX and not self._paused:
@@ -207,7 +232,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif len(data) > READ_MAX and not self._transport.is_closing():
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self.edge.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         if not (self._paused or self._transport.is_closing()):
@@ -218,7 +243,7 @@ class Connection(asyncio.Protocol):
     def _next(self, *, waited: bool = False) -> None:
         """Answer the next request, if nothing is being answered and there is room for an answer. `waited`: for that."""
         reader = self._reader
-        while self._cycle is None and not (self._dead or self._full):
+        while self._cycle is None and not (self._dead or self.is_full):
             if not reader.arrived:
                 coming = reader.current
                 if coming is not None and coming.expects and coming.method:
@@ -230,7 +255,7 @@ class Connection(asyncio.Protocol):
                 self._paused = False
                 self._transport.resume_reading()
             if waited:
-                request.accepted_ns = self._edge.app.now_ns()
+                request.accepted_ns = self.edge.now_ns()
             try:
                 self._answer(request)
             except Exception:
@@ -238,34 +263,30 @@ class Connection(asyncio.Protocol):
                 self._fail(request, Internal())
 
     def _answer(self, request: Request) -> None:
-        edge = self._edge
+        edge = self.edge
         if request.fault is not None:
             self._fail(request, request.fault)
             return
         surface = edge.surface_of(request)
         if surface is not None:
-            reply = NativeReply(self, request)
-            self._cycle = reply
+            self._cycle = reply = NativeReply(self, request)
             arrival = Arrival(surface, request.headers, request.content(), request.accepted_ns)
-            self._task = asyncio.get_running_loop().create_task(exchange(arrival, reply, edge.app))
+            self._task = edge.loop.create_task(exchange(arrival, reply, edge.app))
         else:
             cycle = BridgeCycle(self, request)
             self._cycle = cycle
-            self._task = asyncio.get_running_loop().create_task(cycle.run(edge.control))
+            self._task = edge.loop.create_task(cycle.run(edge.control))
 
     def _fail(self, request: Request, fault: Fault) -> None:
         """Answer with an error of the edge's own."""
-        edge = self._edge
+        edge = self.edge
         surface = edge.surface_of(request) or edge.surfaces[INFERENCE[0].surface]
         body = surface.error_body(fault, None)
-        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        if fault.retry_after is not None:
-            headers.append(("retry-after", str(int(fault.retry_after))))
+        again = None if fault.retry_after is None else int(fault.retry_after)
         reply = NativeReply(self, request)
         self._cycle = reply
-        reply.begin(fault.status, headers)
-        reply.write(b"" if request.method == b"HEAD" else body)
-        reply.end()
+        reply.begin(fault.status, "application/json", None, len(body), again)
+        reply.end(b"" if request.method == b"HEAD" else body)
 
     # --- what cycles call ---------------------------------------------------------------------------------------------
 
@@ -277,32 +298,26 @@ class Connection(asyncio.Protocol):
             return
         self._held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes > HELD_MAX and not self._full:
-            self._full = True
+        if self._held_bytes > HELD_MAX and not self.is_full:
+            self.is_full = True
             if self._cycle is not None:
                 self._cycle.full()
-
-    def head(
-        self, status: int, headers: list[tuple[str, str]], more: bytes = b"", *, chunked: bool, close: bool
-    ) -> bytes:
-        edge = self._edge
-        return edge.heads.head(status, headers, more, chunked=chunked, close=close or edge.closing)
 
     def finished(self, request: Request) -> None:
         """The answer to that request is out; go on with the next one or close."""
         self._cycle = None
         if self._dead:
             return
-        if request.close or self._edge.closing:
+        if request.close or self.edge.closing:
             self._close(linger=request.fault is not None)
             return
-        reader, edge = self._reader, self._edge
+        reader, edge = self._reader, self.edge
         self._since_ns = edge.ticked_ns
         if reader.current is not None:
             reader.current.begun_ns = edge.ticked_ns
         if reader.arrived:
             # Not from within the answer that has just ended: a long line of small ones would nest.
-            asyncio.get_running_loop().call_soon(partial(self._next, waited=True))
+            edge.loop.call_soon(partial(self._next, waited=True))
         elif reader.current is not None:
             self._next()
 
@@ -312,12 +327,8 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     @property
-    def is_full(self) -> bool:
-        return self._full
-
-    @property
     def scheme(self) -> str:
-        return self._edge.scheme
+        return self.edge.scheme
 
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -338,7 +349,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self, *, linger: bool) -> None:
         self._dead = True
-        self._since_ns = self._moved_ns = self._edge.ticked_ns
+        self._since_ns = self._moved_ns = self.edge.ticked_ns
         self._congested = False
         self._flush()
         if not linger:
@@ -367,7 +378,7 @@ class Connection(asyncio.Protocol):
         if unsent != self._unsent:
             self._unsent = unsent
             self._moved_ns = now_ns
-            if self._full and self._cycle is not None:
+            if self.is_full and self._cycle is not None:
                 self._cycle.full()
         if unsent and now_ns - self._moved_ns > WRITE_STALL_NS:
             self.abort()

@@ -41,7 +41,7 @@ class NativeServer:
 
     async def start(self) -> None:
         """Raises OSError if the address cannot be had."""
-        loop = asyncio.get_running_loop()
+        loop = self.edge.loop = asyncio.get_running_loop()
         listener = self._bind()
         name = listener.getsockname()
         handshake = HANDSHAKE_SECONDS if self._tls is not None else None
@@ -66,8 +66,8 @@ class NativeServer:
         self._tick()
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
-        self.edge.tick(self.edge.app.now_ns())
+        self._timer = self.edge.loop.call_later(TICK_SECONDS, self._tick)
+        self.edge.tick(self.edge.now_ns())
 
     async def wait(self) -> None:
         """Until the server has stopped: by itself it never ends."""

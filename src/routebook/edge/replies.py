@@ -9,12 +9,12 @@ from routebook.edge.cors import WITH_ORIGIN, WITHOUT_ORIGIN
 from routebook.edge.framing import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from routebook.edge.incoming import Request
     from routebook.edge.native import Connection
+    from routebook.edge.request import Request
 
 
 class NativeReply:
-    """One answer. The head leaves with the first byte of the body, in one write."""
+    """One answer. The head leaves with the first byte of the body, and the last chunk with the last, in one write."""
 
     __slots__ = ("_chunked", "_connection", "_ended", "_gone", "_head", "_request", "_watcher")
 
@@ -34,13 +34,15 @@ class NativeReply:
         elif self._connection.is_full:
             watcher.full()
 
-    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
-        request = self._request
-        sized = any([name == "content-length" for name, _ in headers])  # noqa: C419 - a generator costs more here
+    def begin(
+        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+    ) -> None:
+        request, edge = self._request, self._connection.edge
         # HTTP/1.0 has no chunks; the end of the connection is the end of the body.
-        self._chunked = not sized and not request.old
+        self._chunked = chunked = length is None and not request.old
         more = WITH_ORIGIN if "origin" in request.headers else WITHOUT_ORIGIN
-        self._head = self._connection.head(status, headers, more, chunked=self._chunked, close=request.close)
+        close = request.close or edge.closing
+        self._head = edge.heads.answer(status, content_type, id, length, retry_after, more, chunked, close)
 
     def write(self, data: bytes) -> None:
         if self._gone or not data:
@@ -52,19 +54,22 @@ class NativeReply:
             self._head = None
         self._connection.send(data)
 
-    def end(self) -> None:
+    def end(self, data: bytes = b"") -> None:
         if self._ended:
             return
         self._ended = True
         self._watcher = None  # it holds the answer, and the answer holds this
         if self._gone:
             return
-        tail = LAST_CHUNK if self._chunked else b""
+        if self._chunked:
+            data = chunk(data) + LAST_CHUNK if data else LAST_CHUNK
         if self._head is not None:
-            tail = self._head + tail
-        if tail:
-            self._connection.send(tail)
-        self._connection.finished(self._request)
+            data = self._head + data
+            self._head = None
+        connection = self._connection
+        if data:
+            connection.send(data)
+        connection.finished(self._request)
 
     # --- what the connection tells ------------------------------------------------------------------------------------
 

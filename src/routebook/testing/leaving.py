@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from routebook.core.money import plain
-from routebook.wire import codec
+from routebook.wire import codec, heads
 
 LINE_MAX = 300
 """characters of one thing that left, where a mismatch shows all of it"""
@@ -144,11 +144,14 @@ class Caller:
         if self.left:
             watcher.gone()
 
-    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+    def begin(
+        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+    ) -> None:
         assert self.status is None, "an answer begins once"
+        headers = heads.fields(content_type, id, length, retry_after)
         self.status, self.headers = status, dict(headers)
         if not self.left:
-            self._stream = self.headers.get("content-type") == "text/event-stream"
+            self._stream = content_type == "text/event-stream"
             self._note(Left(f"begun {status}", {name.replace("-", "_"): text for name, text in headers}))
 
     def write(self, data: bytes) -> None:
@@ -163,8 +166,10 @@ class Caller:
         for frame in data.split(b"\n\n"):
             self._frame(frame)
 
-    def end(self) -> None:
+    def end(self, data: bytes = b"") -> None:
         assert not self.ended, "an answer ends once"
+        if data:
+            self.write(data)
         self.ended = True
         if self.left:
             return

@@ -234,7 +234,7 @@ class Watching:
 async def test_a_reply_says_full_once_and_drained_when_little_is_left() -> None:
     reply, watching = AsgiReply(), Watching()
     reply.watch(watching)
-    reply.begin(200, [])
+    reply.begin(200, "text/event-stream", None, None)
     for _ in range(3):
         reply.write(b"x" * FULL_BYTES)
     assert watching.heard == ["full"]
@@ -260,7 +260,7 @@ async def test_a_client_who_left_before_anybody_watched_is_still_told() -> None:
 async def test_a_client_who_left_after_the_end_is_nobodys_business() -> None:
     reply, watching = AsgiReply(), Watching()
     reply.watch(watching)
-    reply.begin(200, [])
+    reply.begin(200, "text/event-stream", None, None)
     reply.end()
     reply.lost()
     assert watching.heard == []
@@ -269,7 +269,7 @@ async def test_a_client_who_left_after_the_end_is_nobodys_business() -> None:
 async def test_what_is_written_to_a_client_who_left_goes_nowhere() -> None:
     reply = AsgiReply()
     reply.lost()
-    reply.begin(200, [])
+    reply.begin(200, "text/event-stream", None, None)
     reply.write(b"x")
     reply.end()
 
