@@ -27,7 +27,7 @@ from routebook.observe.metrics import Metrics
 from tests.docs import pages
 from tests.docs.pages import ROOT
 from tests.unit.daybook.samples import attempt, charge, intent, outcome
-from tests.unit.metering.test_revision import revision
+from tests.unit.metering.test_revision import revised
 
 PROJECT = tomllib.loads(pages.read("pyproject.toml"))
 
@@ -191,7 +191,7 @@ def whole() -> dict[str, Any]:
         losses=(Loss("logit_bias", "no such parameter"),),
         moderation_ns=50_000_000,
     )
-    return record(Folded(2, intent(5), None, ended, State.DONE, (), (revision(charge()),)))
+    return record(Folded(2, intent(5), None, ended, State.DONE, (revised(charge()),)))
 
 
 def documented(*headings: str) -> list[str]:

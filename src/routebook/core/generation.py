@@ -24,8 +24,6 @@ class State:
     INTENT = 1
     PROGRESS = 2
     AMENDMENT = 3
-    REVISION = 4
-    """of a call that another daybook holds; its row's n is 0, which no call has"""
     DONE = 10
     ERROR = 11
     CANCELLED = 12
@@ -154,17 +152,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     interrupted: bool = False
 
 
-class Amendment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """Something learnt after the end; later rows win field by field."""
-
-    at_ns: int
-    tokens_prompt: int | None = None
-    tokens_completion: int | None = None
-    reference_tokenizer: str | None = None
-
-
 class Revision(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """An ended call's charge computed anew. A row of a daybook of its own: it names the call it is about."""
+    """An ended call's charge computed anew. Written in a daybook of its own, so it names the call it is about."""
 
     id: str
     daybook: str
@@ -194,6 +183,16 @@ class Revision(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         return subtract(self.charge.upstream or ZERO, self.upstream_before or ZERO) if self.is_byok else ZERO
 
 
+class Amendment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Something learnt after the end; later rows win field by field."""
+
+    at_ns: int
+    tokens_prompt: int | None = None
+    tokens_completion: int | None = None
+    reference_tokenizer: str | None = None
+    revision: Revision | None = None
+
+
 class Row(msgspec.Struct, frozen=True):
     """One daybook row as stored."""
 
@@ -216,5 +215,12 @@ class Folded(msgspec.Struct, frozen=True):
     state: int | None = None
     """terminal state, None while open"""
     amendments: tuple[Amendment, ...] = ()
-    revisions: tuple[Revision, ...] = ()
-    """of the charge, oldest first; the store knows them, the call's own daybook does not"""
+    """those of other daybooks, which are in the store alone, after the call's own"""
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """Of the charge, oldest first."""
+        if not self.amendments:
+            return ()
+        found = [each.revision for each in self.amendments if each.revision is not None]
+        return tuple(sorted(found, key=lambda each: each.number))

@@ -32,6 +32,8 @@ class Stock(msgspec.Struct, frozen=True):
     """name and version of the price list, None if it was not needed"""
     reload_on: str | None = None
     """ISO day (UTC) from which another dated price holds, so that the catalogue has to be loaded anew; None = none"""
+    price_days: tuple[str, ...] = ()
+    """ISO days (UTC) on which a price in the list changes, past and coming, in order"""
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +71,8 @@ def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapp
     version = " ".join(part for part in (dated, prices.source if prices else "") if part)
     now_ns = int(now.timestamp()) * 10**9
     catalog = build_catalog(loaded.settings, providers, offers, dated=dated, version=version, now_ns=now_ns)
-    changes = [] if prices is None else [prices.next_change([vendor.pricing_provider or "" for _, vendor in listed])]
+    names = [vendor.pricing_provider or "" for _, vendor in listed]
+    changes = [] if prices is None else [prices.next_change(names)]
     if (coming := next_change_ns(catalog, now_ns)) is not None:
         changes.append(datetime.fromtimestamp(coming // 10**9, UTC).date().isoformat())
     return Stock(
@@ -78,6 +81,7 @@ def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapp
         passthrough=_passthrough(catalog, prices, {provider.slug: vendor for provider, vendor in listed}),
         prices=prices.source if prices else None,
         reload_on=min((day for day in changes if day is not None), default=None),
+        price_days=() if prices is None else tuple(prices.days(names)),
         notes=tuple(notes),
     )
 

@@ -89,16 +89,21 @@ class PriceList:
         model = found.find_model(upstream)
         return None if model is None else self._offer(provider, vendor, upstream, model)
 
-    def next_change(self, pricing_providers: Iterable[str]) -> str | None:
-        """ISO day from which another dated price of one of these providers holds, None if none is known."""
-        days = [
+    def days(self, pricing_providers: Iterable[str]) -> list[str]:
+        """ISO days from which another dated price of one of these providers holds, past and coming, in order."""
+        found = {
             start
             for name in pricing_providers
             for model in (self._providers[name].models if name in self._providers else ())
             for entry in _entries(model)
-            if (start := _start(entry)) is not None and start > self._now.date()
-        ]
-        return min(days).isoformat() if days else None
+            if (start := _start(entry)) is not None
+        }
+        return [day.isoformat() for day in sorted(found)]
+
+    def next_change(self, pricing_providers: Iterable[str]) -> str | None:
+        """The first of these days that is to come, None if none is known."""
+        today = self._now.date().isoformat()
+        return next((day for day in self.days(pricing_providers) if day > today), None)
 
     def _offer(self, provider: str, vendor: str, upstream: str, model: ModelInfo) -> Offer:
         outputs = outputs_of(upstream) or ("text",)

@@ -227,10 +227,11 @@ def _lines(charge: Charge) -> list[dict[str, Any]] | None:
 
 def _revisions(folded: Folded) -> list[dict[str, Any]]:
     """Every charge the call ever had, oldest first, the newest one in force; empty for a call never priced anew."""
-    if folded.outcome is None or not folded.revisions:
+    revisions = folded.revisions
+    if folded.outcome is None or not revisions:
         return []
     charges = [(0, folded.outcome.ended_ns, folded.outcome.charge)]
-    charges += [(each.number, each.at_ns, each.charge) for each in folded.revisions]
+    charges += [(each.number, each.at_ns, each.charge) for each in revisions]
     return [
         {
             "revision": number,

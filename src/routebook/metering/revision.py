@@ -25,9 +25,17 @@ Sheets = Callable[[str, str], PriceSheet | None]
 
 def charge_of(call: Folded) -> Charge:
     """The charge in force: that of the newest revision, else the one the call ended with; none yet while it is open."""
-    if call.revisions:
-        return call.revisions[-1].charge
+    revisions = call.revisions
+    if revisions:
+        return revisions[-1].charge
     return Charge() if call.outcome is None else call.outcome.charge
+
+
+def with_revisions(call: Folded, stored: Folded) -> Folded:
+    """The call as its daybook has it, with the revisions that only the store's copy of it knows."""
+    known = {each.number for each in call.revisions}
+    new = tuple(each for each in stored.amendments if each.revision is not None and each.revision.number not in known)
+    return replace(call, amendments=call.amendments + new) if new else call
 
 
 def unanswered(usage: Usage, sheet: PriceSheet | None, accounting: Accounting, *, images: int, hhmm: int) -> Charge:

@@ -23,7 +23,7 @@ from routebook.metering.record import record
 from routebook.metering.revision import unanswered
 from routebook.wire import codec
 from tests.unit.daybook.samples import ACCEPTED_NS, MS, attempt, intent, outcome
-from tests.unit.metering.test_revision import revision
+from tests.unit.metering.test_revision import revised
 
 OPENAPI = Path(__file__).parents[4] / "shared" / "spec" / "openrouter-openapi.yaml"
 
@@ -376,7 +376,7 @@ def test_a_call_priced_anew_shows_the_newest_charge_and_keeps_all() -> None:
     dear = PriceSheet(Prices(prompt=Decimal("0.000004"), completion=Decimal("0.000015")), revision="2024-08-01 ab")
     call = ended()
     new = price(Usage(prompt=100, completion=20), dear)
-    data = record(msgspec.structs.replace(call, revisions=(revision(new),)))
+    data = record(msgspec.structs.replace(call, amendments=(revised(new),)))
     assert (data["total_cost"], data["usage"], data["upstream_inference_cost"]) == (Decimal("0.0007"),) * 3
     own = data["routebook"]
     assert (own["revision"], own["price_revision"]) == (1, "2024-08-01 ab")

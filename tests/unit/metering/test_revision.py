@@ -12,11 +12,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from routebook.core.catalog import Accounting
-from routebook.core.generation import Folded, Outcome, Revision, State
+from routebook.core.generation import Amendment, Folded, Outcome, Revision, State
 from routebook.core.money import ZERO, Charge, Override, Prices, PriceSheet, add
 from routebook.core.usage import Usage
 from routebook.metering.pricing import price
-from routebook.metering.revision import charge_of, differs, hidden_spend, price_again, unanswered, with_unanswered
+from routebook.metering.revision import (
+    charge_of,
+    differs,
+    hidden_spend,
+    price_again,
+    unanswered,
+    with_revisions,
+    with_unanswered,
+)
 from tests.unit.daybook.samples import ACCEPTED_NS, SHEET, attempt, intent, outcome
 
 USAGE = Usage(prompt=100, completion=20)
@@ -214,9 +222,9 @@ def test_the_lines_of_a_new_charge_sum_and_a_second_pass_finds_nothing(
     new = price_again(first, by(sheet), Accounting())
     assert new is not None
     assert lines_sum(new) == new.total
-    revised = replace(first, revisions=(revision(new),))
-    assert charge_of(revised) is new
-    again = price_again(revised, by(sheet), Accounting())
+    anew = replace(first, amendments=(revised(new),))
+    assert charge_of(anew) is new
+    again = price_again(anew, by(sheet), Accounting())
     assert again is not None
     assert not differs(new, again)
 
@@ -236,6 +244,27 @@ def revision(new: Charge, number: int = 1) -> Revision:
         upstream_before=Decimal("0.0006"),
         charge=new,
     )
+
+
+def revised(new: Charge, number: int = 1) -> Amendment:
+    return Amendment(at_ns=ACCEPTED_NS + 10**15, revision=revision(new, number))
+
+
+def test_of_several_revisions_the_newest_is_in_force_in_whatever_order_they_come() -> None:
+    one, two = price(USAGE, DEARER), price(USAGE, SHEET, MARKUP)
+    late = replace(call(charged()), amendments=(revised(two, 2), revised(one, 1)))
+    assert charge_of(late) is two
+    assert [each.number for each in late.revisions] == [1, 2]
+
+
+def test_the_revisions_that_only_the_store_knows_are_added_once() -> None:
+    counted = Amendment(at_ns=1, tokens_prompt=7)
+    own = replace(call(charged()), amendments=(counted,))
+    stored = replace(own, amendments=(counted, revised(price(USAGE, DEARER))))
+    merged = with_revisions(own, stored)
+    assert merged == stored
+    assert with_revisions(merged, stored) is merged
+    assert with_revisions(own, own) is own
 
 
 def test_the_difference_of_a_revision_is_what_is_posted() -> None:
