@@ -270,6 +270,42 @@ async def test_a_large_exchange_over_tls_is_whole_and_can_be_paused(
         assert client.idle == 1
 
 
+async def test_answers_over_tls_that_arrive_at_the_same_time_do_not_mix(
+    server_tls: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """All connections decrypt into the same memory."""
+    rounds, size = 8, 100_000
+
+    async def script(peer: Peer) -> None:
+        _, body = await peer.request()
+        await peer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(rounds):
+            await peer.write(b"%x\r\n%b\r\n" % (size, body * size))
+            await asyncio.sleep(0)
+        await peer.write(b"0\r\n\r\n")
+        await peer.gone()
+
+    letters = [bytes([letter]) for letter in b"abcdef"]
+    async with serve(script, tls=server_tls) as server, client_of(Client(tls=trusting)) as client:
+        sent = [send(client, post(f"https://127.0.0.1:{server.port}", letter)) for letter in letters]
+        for letter, (recorder, _) in zip(letters, sent, strict=True):
+            await recorder.wait()
+            assert recorder.body == letter * (rounds * size)
+        assert client.idle == len(letters)
+
+
+async def test_a_connection_under_tls_brings_its_own_memory_and_a_bare_one_does_not(
+    server_tls: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """A loop that takes it for the plain kind of protocol allocates 256 KiB for every read of TLS."""
+    for tls, scheme in ((server_tls, "https"), (None, "http")):
+        async with serve(answer(OK), tls=tls) as server, client_of(Client(tls=trusting)) as client:
+            await ask(client, post(f"{scheme}://127.0.0.1:{server.port}"))
+            connection = next(iter(next(iter(client._pools.values())).open))
+            assert isinstance(connection, asyncio.BufferedProtocol) == (tls is not None)
+            assert isinstance(connection, asyncio.Protocol) == (tls is None)
+
+
 async def test_a_connection_on_which_tls_ended_while_idle_is_not_used_again(
     server_tls: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:

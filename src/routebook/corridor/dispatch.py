@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from routebook.core.call import Call, CannotExpress, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
@@ -66,7 +64,7 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
     if call.bulk:
-        request = replace(request, bulk=call.bulk)
+        request = request.with_bulk(call.bulk)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
     attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, call.stream)
     entry.try_with(attempt, losses)

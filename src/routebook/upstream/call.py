@@ -5,63 +5,41 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from routebook.core.errors import UpstreamFault
 from routebook.upstream.port import Sink
-from routebook.wire.bulk import Piece
+from routebook.upstream.target import Payload
 
 if TYPE_CHECKING:
     from routebook.upstream.connection import Connection
 
-Payload = tuple[bytes, bytes | tuple[Piece, ...]]
-"""Head and body of a request. A large body may be in pieces."""
 
+class Call(msgspec.Struct, eq=False):
+    """Implements `port.Line`. It is either dialling (`task`), on a connection (`connection`) or `done`.
 
-class Call:
-    """Implements `port.Line`. It is either dialling (`task`), on a connection (`connection`) or `done`."""
+    A struct because one is made for every request; nothing else of a struct is used.
+    """
 
-    __slots__ = (
-        "announced",
-        "bodiless",
-        "connect_timeout",
-        "connection",
-        "done",
-        "label",
-        "paused",
-        "payload",
-        "retried",
-        "reused",
-        "sink",
-        "task",
-        "wrote",
-        "wrote_at",
-    )
-
-    def __init__(
-        self,
-        sink: Sink,
-        label: str,
-        payload: Payload,
-        connect_timeout: float,
-    ) -> None:
-        self.sink = sink
-        self.label = label
-        """host:port, for messages."""
-        self.payload: Payload | None = payload
-        """Kept until the first byte of an answer: then it cannot be needed again."""
-        self.connect_timeout = connect_timeout
-        self.connection: Connection | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.bodiless = False
-        """Whether the method is HEAD, whose answer has no body whatever its headers say."""
-        self.done = False
-        self.paused = False
-        self.announced = False
-        self.wrote = False
-        self.wrote_at = 0.0
-        self.reused = False
-        """Whether the request went out on a connection that had carried another one."""
-        self.retried = False
-        """Whether a dead reused connection was replaced: the provider may have seen the request twice."""
+    sink: Sink
+    label: str
+    """host:port, for messages."""
+    payload: Payload | None
+    """Kept until the first byte of an answer: then it cannot be needed again."""
+    connect_timeout: float
+    connection: Connection | None = None
+    task: asyncio.Task[None] | None = None
+    bodiless: bool = False
+    """Whether the method is HEAD, whose answer has no body whatever its headers say."""
+    done: bool = False
+    paused: bool = False
+    wrote: bool = False
+    """Whether the request has gone out; the sink heard of it at the same moment."""
+    wrote_at: float = 0.0
+    reused: bool = False
+    """Whether the request went out on a connection that had carried another one."""
+    retried: bool = False
+    """Whether a dead reused connection was replaced: the provider may have seen the request twice."""
 
     def pause(self) -> None:
         """Stop reading; what the socket has given already still arrives (at most one read)."""
@@ -87,18 +65,11 @@ class Call:
             self.connection = None
             connection.reset()
 
-    def announce(self) -> None:
-        """Tell the sink once that the request went out."""
-        if not self.announced and not self.done:
-            self.announced = True
-            self.sink.sent()
-
     def lose(self, fault: UpstreamFault) -> None:
-        if self.done:
-            return
-        if self.wrote:
-            self.announce()
-        if not self.done:  # the sink may have closed on `sent`
+        if not self.done:
             self.done = True
             self.payload = self.connection = None
             self.sink.lost(fault)
+
+    def __repr__(self) -> str:
+        return f"Call(label={self.label!r})"

@@ -16,7 +16,7 @@ import ssl
 
 from routebook.core.errors import UpstreamFault, UpstreamLost
 from routebook.upstream.call import Call
-from routebook.upstream.connection import Connection
+from routebook.upstream.connection import Connection, Plain, Secure
 from routebook.upstream.dial import Dialer
 from routebook.upstream.faults import Refused, not_sent
 from routebook.upstream.pool import Pool
@@ -55,7 +55,6 @@ class Client:
         self._per_host = per_host
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._dialing: dict[asyncio.Task[None], Call] = {}
-        self._started: list[Call] = []  # on a reused connection in this tick; their sinks are yet to hear of it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -75,9 +74,10 @@ class Client:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
+        url = request.url
         try:
-            target = self._targets.get(request.url)
-            head = target.head(request)
+            target = self._targets.known.get(url) or self._targets.get(url)
+            payload = target.payload(request)
         except Refused as refused:
             return self._refuse(sink, f"The request was not sent: {refused}.")
         if self._closed:
@@ -87,13 +87,17 @@ class Client:
         if pool is None:
             pool = self._pools[origin] = Pool(origin, self._sessions, self._idle, self._redial)
             self._schedule_sweep()
-        call = Call(sink, target.label, (head, request.pieces() if request.bulk else request.body), connect_timeout)
-        call.bodiless = request.method == "HEAD"
-        if pool.reuse(call, loop.time()):
+        call = Call(sink, target.label, payload, connect_timeout)
+        if request.method == "HEAD":
+            call.bodiless = True
+        if pool.reuse(call, payload, loop.time()):
             call.reused = True
-            if not self._started:
-                loop.call_soon(self._announce)
-            self._started.append(call)
+            try:
+                sink.sent()
+            except Exception as error:  # a sink's mistake is not its caller's, who is promised a line
+                loop.call_exception_handler(
+                    {"message": "who listens to a provider's answer must not raise", "exception": error}
+                )
         elif pool.size >= self._per_host:
             return self._refuse(
                 sink, f"All {self._per_host} connections to {target.label} are in use; try again shortly."
@@ -127,22 +131,11 @@ class Client:
                 for pool in list(self._pools.values()):
                     await pool.drained()
 
-    def _announce(self) -> None:
-        """Once a tick: nothing is called back from inside `send`, and a call for each would cost one of the loop's."""
-        started, self._started = self._started, []
-        for call in started:
-            try:
-                call.announce()
-            except Exception as error:  # a sink's mistake is not to hurt its neighbours
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "who listens to a provider's answer must not raise", "exception": error}
-                )
-
     # A request before it has a connection
 
     def _refuse(self, sink: Sink, message: str) -> Call:
         """A call that fails in the next tick: nothing is called back from inside `send`."""
-        call = Call(sink, "", (b"", b""), 0.0)
+        call = Call(sink, "", None, 0.0)
         asyncio.get_running_loop().call_soon(call.lose, not_sent(message))
         return call
 
@@ -163,9 +156,10 @@ class Client:
 
     async def _connect(self, pool: Pool, call: Call) -> None:
         loop = asyncio.get_running_loop()
+        kind = Secure if pool.origin[0] == "https" else Plain
 
         def make(sock: socket.socket) -> Connection:
-            return Connection(loop, pool, sock)
+            return kind(loop, pool, sock)
 
         try:
             connection = await self._dialer.open(pool.origin, make, call.connect_timeout)
@@ -176,11 +170,13 @@ class Client:
             call.lose(fault)
             return
         call.task = None
+        again = call.wrote
         pool.opened(call, connection)
         if call.done:
             connection.discard()
-        elif connection.start(call):
-            call.announce()
+        elif call.payload is not None and connection.start(call, call.payload, loop.time()):
+            if not again:
+                call.sink.sent()
         else:
             call.lose(UpstreamLost(f"{call.label} closed the connection at once; try again.", sent=call.wrote))
 

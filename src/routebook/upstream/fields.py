@@ -15,8 +15,8 @@ _LAYOUTS_KEPT = 256
 _NAMES_MAX = 2048
 """Longer sets of names (bytes) are not remembered: what a hostile server makes us keep is a few megabytes at most."""
 
-_layouts: dict[bytes, Layout] = {}
-"""By the names in a row, a line each."""
+_layouts: dict[tuple[bytes, ...], Layout] = {}
+"""By the names as they were sent, in order."""
 
 
 class Layout:
@@ -24,9 +24,9 @@ class Layout:
 
     __slots__ = ("at", "coded", "framed", "lasting")
 
-    def __init__(self, names: bytes) -> None:
-        self.at = {name: place for place, name in enumerate(names.decode("latin-1").lower().split("\n")) if name}
-        """Place of the value by name in lower case; the last of a repeated one wins."""
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.at = {name.decode("latin-1").lower(): name for name in names}
+        """The name as it was sent by name in lower case; the last of a repeated one wins."""
         self.coded = "transfer-encoding" in self.at or "content-encoding" in self.at
         """Whether the body may be something else than its own bytes in a row."""
         self.framed = "transfer-encoding" in self.at or "content-length" in self.at
@@ -37,15 +37,15 @@ class Layout:
 class Fields(Mapping[str, str]):
     """Headers as text, by name in lower case. Immutable."""
 
-    __slots__ = ("_values", "layout")
+    __slots__ = ("_sent", "layout")
 
-    def __init__(self, layout: Layout, values: tuple[bytes, ...]) -> None:
+    def __init__(self, layout: Layout, sent: dict[bytes, bytes]) -> None:
         self.layout = layout
-        self._values = values
+        self._sent = sent
 
     def __getitem__(self, name: str) -> str:
         # llhttp leaves the white space at the end of a value to us
-        return self._values[self.layout.at[name]].decode("latin-1").strip(" \t")
+        return self._sent[self.layout.at[name]].decode("latin-1").strip(" \t")
 
     @overload
     def get(self, name: str, /) -> str | None: ...
@@ -53,8 +53,8 @@ class Fields(Mapping[str, str]):
     def get(self, name: str, /, default: str | Other) -> str | Other: ...
     def get(self, name: str, /, default: str | Other | None = None) -> str | Other | None:
         """As of any mapping, but without an exception inside for what is absent."""
-        place = self.layout.at.get(name)
-        return default if place is None else self._values[place].decode("latin-1").strip(" \t")
+        sent = self.layout.at.get(name)
+        return default if sent is None else self._sent[sent].decode("latin-1").strip(" \t")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.at)
@@ -67,14 +67,14 @@ class Fields(Mapping[str, str]):
 
 
 def fields_of(headers: dict[bytes, bytes]) -> Fields:
-    """The headers as they came, in order; the same name in the same case once."""
-    names = b"\n".join(headers)
-    return Fields(_layouts.get(names) or _learn(names), tuple(headers.values()))
+    """The headers as they came, in order; the same name in the same case once. `headers` is copied."""
+    names = tuple(headers)
+    return Fields(_layouts.get(names) or _learn(names), headers.copy())
 
 
-def _learn(names: bytes) -> Layout:
+def _learn(names: tuple[bytes, ...]) -> Layout:
     layout = Layout(names)
-    if len(names) <= _NAMES_MAX:
+    if sum(map(len, names)) + len(names) <= _NAMES_MAX:
         if len(_layouts) >= _LAYOUTS_KEPT:
             _layouts.clear()
         _layouts[names] = layout

@@ -10,6 +10,7 @@ from typing import cast
 
 from routebook.upstream.call import Call
 from routebook.upstream.connection import Connection
+from routebook.upstream.target import Payload
 from routebook.upstream.tls import Sessions
 
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout\s*=\s*\"?(\d{1,6})", re.IGNORECASE).search
@@ -20,7 +21,7 @@ _SHARE = 0.8
 class Pool:
     """Connections to one (scheme, host, port). Implements `connection.Home`."""
 
-    __slots__ = ("_drained", "_idle", "_idle_for", "_redial", "_sessions", "dialing", "open", "origin")
+    __slots__ = ("_drained", "_idle_for", "_redial", "_sessions", "dialing", "open", "origin", "waiting")
 
     def __init__(
         self, origin: tuple[str, str, int], sessions: Sessions, idle_for: float, redial: Callable[[Pool, Call], None]
@@ -28,7 +29,8 @@ class Pool:
         self.origin = origin
         self.open: set[Connection] = set()
         self.dialing: set[Call] = set()
-        self._idle: list[Connection] = []  # the longest unused first
+        self.waiting: list[Connection] = []
+        """For another request; the longest unused first."""
         self._idle_for = idle_for
         self._sessions = sessions
         self._redial = redial
@@ -36,25 +38,26 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        return len(self._idle)
+        return len(self.waiting)
 
     @property
     def size(self) -> int:
         """Connections and attempts at one: what the limit counts."""
         return len(self.open) + len(self.dialing)
 
-    def reuse(self, call: Call, now: float) -> bool:
+    def reuse(self, call: Call, payload: Payload, now: float) -> bool:
         """Start it on the idle connection used last that is still good; what else is found on the way is closed."""
-        while self._idle:
-            connection = self._idle.pop()
-            if now < connection.expires and connection.start_again(call, now):
+        waiting = self.waiting
+        while waiting:
+            connection = waiting.pop()
+            if now < connection.expires and not connection.stirred(0) and connection.start(call, payload, now):
                 return True
             connection.discard()
         return False
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long."""
-        for connection in [c for c in self._idle if c.expires <= now or c.gone]:
+        for connection in [c for c in self.waiting if c.expires <= now or c.gone]:
             connection.discard()
 
     async def drained(self) -> None:
@@ -64,7 +67,7 @@ class Pool:
             await self._drained.wait()
 
     def close_idle(self) -> None:
-        for connection in list(self._idle):
+        for connection in list(self.waiting):
             connection.discard()
 
     def opened(self, call: Call, connection: Connection) -> None:
@@ -89,11 +92,11 @@ class Pool:
 
     def give_back(self, connection: Connection, now: float, keep_alive: str | None) -> None:
         connection.expires = now + (self._idle_for if keep_alive is None else self.idle_time(keep_alive))
-        self._idle.append(connection)
+        self.waiting.append(connection)
 
     def withdraw(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self.waiting:
+            self.waiting.remove(connection)
 
     def idle_time(self, keep_alive: str | None) -> float:
         """Seconds: our own limit, or less if the Keep-Alive header names a shorter time (RFC 2068 section 19.7.1.1)."""

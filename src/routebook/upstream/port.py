@@ -19,7 +19,10 @@ class Sink(Protocol):
     """
 
     def sent(self) -> None:
-        """The request's bytes were handed to a connected socket: from here on the provider may bill."""
+        """The request's bytes were handed to a connected socket: from here on the provider may bill.
+
+        The one call that may come from inside `Transport.send`, whose line is not there yet; all others come later.
+        """
 
     def head(self, head: HttpHead) -> None:
         """Status and headers are there (1xx answers are swallowed by the transport)."""

@@ -1,4 +1,4 @@
-"""A request as bytes: where it goes (`Target`) and the head that goes first.
+"""A request as bytes: where it goes (`Target`), the head that goes first, and both together (`Payload`).
 
 Nothing a caller can put in a URL or a header may change the framing: names are tokens, values hold no control
 character, and the headers that decide about framing or the connection are ours alone.
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from routebook import __version__
 from routebook.upstream.faults import Refused
 from routebook.upstream.proxy import Proxies, Proxy
+from routebook.wire.bulk import Piece
 from routebook.wire.http import HttpRequest
 
 USER_AGENT = f"routebook/{__version__}"
@@ -30,8 +31,12 @@ _KEEP = 1024
 _STARTS_KEPT = 64
 """Sets of headers remembered for one URL: a credential that callers bring makes one each."""
 _LENGTH = b"\r\nContent-Length: "
+_ONE_WRITE = 64 * 1024
+"""Bytes of a body up to which it is sent together with its head."""
 
 Headers = tuple[tuple[str, str], ...]
+Payload = bytes | tuple[Piece, ...]
+"""A request as it is sent: whole, or the pieces of a large one, which take turns with others."""
 
 _names: dict[str, str] = {}
 
@@ -77,11 +82,23 @@ class Target:
         self.proxy: Proxy | None = None
         self._starts: dict[Headers, bytes] = {}
 
-    def head(self, request: HttpRequest) -> bytes:
-        """Request line and headers, to the empty line. Raises `Refused`.
+    def payload(self, request: HttpRequest) -> Payload:
+        """The whole request. Raises `Refused`.
 
         Of the requests to one URL only the body differs, as a rule, so all but its length is checked and written once.
         """
+        body = request.body
+        length = len(body)
+        if length > _ONE_WRITE or request.bulk:
+            return (self.head(request), *request.pieces())
+        if request.method == "POST":
+            start = self._starts.get(request.headers)
+            if start is not None:
+                return b"%b%d\r\n\r\n%b" % (start, length, body)
+        return self.head(request) + body
+
+    def head(self, request: HttpRequest) -> bytes:
+        """Request line and headers, to the empty line. Remembers what is the same for the next request."""
         if request.method != "POST":
             return render_head(request, self)
         start = self._starts.get(request.headers)
@@ -130,23 +147,24 @@ class Targets:
 
     def __init__(self, proxies: Proxies | None = None) -> None:
         self._proxies = proxies or Proxies()
-        self._known: dict[str, Target] = {}
+        self.known: dict[str, Target] = {}
+        """By URL; for reading."""
 
     def get(self, url: str) -> Target:
         """Raises `Refused`."""
-        target = self._known.get(url)
+        target = self.known.get(url)
         if target is None:
             target = parse_target(url)
             if target.scheme == "http":
                 target.proxy = self._proxies.choose(*target.origin)
-            if len(self._known) >= _KEEP:
-                self._known.clear()
-            self._known[url] = target
+            if len(self.known) >= _KEEP:
+                self.known.clear()
+            self.known[url] = target
         return target
 
     def forget(self, origin: tuple[str, str, int]) -> None:
         """Nothing has been sent there for a while: keep no credentials for it."""
-        for target in self._known.values():
+        for target in self.known.values():
             if target.origin == origin:
                 target.forget()
 

@@ -41,7 +41,7 @@ def test_the_memory_of_targets_is_bounded() -> None:
     targets = Targets()
     for number in range(5000):
         targets.get(f"https://api.test/{number}")
-    assert len(targets._known) <= 1024
+    assert len(targets.known) <= 1024
 
 
 def test_the_head_leaves_alone_what_the_request_says() -> None:
