@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from routebook.cli.receipt_money import MONEY, attempts, cost, revisions
+from routebook.cli.receipt_parts import clean, dim, label, ms, new_grid, plain, shown
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 WIDTH = 96
 
@@ -29,7 +31,6 @@ _TOKENS = (
     "num_input_audio_prompt", "num_media_completion", "num_search_results", "num_fetches",
 )  # fmt: skip
 _TIMES = ("latency", "generation_time", "moderation_latency")
-_MONEY = ("total_cost", "usage", "upstream_inference_cost", "cache_discount")
 
 _SPANS = (
     ("gateway", "accept to dispatch", None, "dispatch", "cyan"),
@@ -60,8 +61,10 @@ def print_receipt(record: Mapping[str, Any], console: Console) -> None:
         *_section("Call", _call(record, own), width),
         *_section("Time", _time(record, own, width, unicode), width),
         *_section("Tokens", _tokens(record, own), width),
-        *_section("Cost, USD", _cost(record, own), width),
-        *_section("Attempts (provider_responses)", _attempts(record, own), width),
+        *_section("Cost, USD", cost(record, own), width),
+        *_section("Charges made anew, USD", revisions(own), width),
+        *_section("Attempts (provider_responses)", attempts(record, own), width),
+        *_section("The provider's own usage object", _usage_object(own), width),
         *_section("Not passed on to the provider", _losses(own), width),
         *_section("Error", _error(own), width),
         *_section("Not set in this record", _unset(record), width),
@@ -77,7 +80,7 @@ def _head(record: Mapping[str, Any], own: Mapping[str, Any], width: int, unicode
     title = "Generation record"
     gap = " " * max(1, width - len(title) - len(state))
     rule = ("─" if unicode else "-") * width
-    return Text.assemble((title, "bold"), gap, (_clean(state), f"bold {colour}"), "\n", (rule, "dim"))
+    return Text.assemble((title, "bold"), gap, (clean(state), f"bold {colour}"), "\n", (rule, "dim"))
 
 
 def _section(title: str, body: RenderableType | None, width: int) -> list[RenderableType]:
@@ -88,25 +91,23 @@ def _section(title: str, body: RenderableType | None, width: int) -> list[Render
 
 
 def _call(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType:
-    grid = _grid(2, firm=1)
+    grid = new_grid(2, firm=1)
     for name in _CALL:
         if record.get(name) not in (None, ""):
-            grid.add_row(_label(name), _plain(_shown(record[name])))
+            grid.add_row(label(name), plain(shown(record[name])))
     place = own.get("daybook")
     if place:
-        grid.add_row(
-            _label("routebook.daybook"), _plain(f"{place['name']}, call {place['n']}, last row {place['seq']}")
-        )
+        grid.add_row(label("routebook.daybook"), plain(f"{place['name']}, call {place['n']}, last row {place['seq']}"))
     return grid
 
 
 def _time(record: Mapping[str, Any], own: Mapping[str, Any], width: int, unicode: bool) -> RenderableType:
     from rich.console import Group
 
-    grid = _grid(6)
+    grid = new_grid(6)
     cells: list[RenderableType] = []
     for name in _TIMES:
-        cells += [_label(name), _plain(_ms(record.get(name)))]
+        cells += [label(name), plain(ms(record.get(name)))]
     grid.add_row(*cells)
     bar = timing_bar(own.get("marks") or {}, width - 4, unicode)
     return grid if bar is None else Group(bar, grid)
@@ -130,10 +131,10 @@ def timing_bar(marks: Mapping[str, Any], width: int, unicode: bool = True) -> Re
     if not total:
         return None
     signs = _BLOCKS if unicode else _ASCII
-    bar, legend = Text(no_wrap=True), _grid(4)
+    bar, legend = Text(no_wrap=True), new_grid(4)
     for (name, meaning, took, style), columns in zip(spans, _columns([span[2] for span in spans], width), strict=True):
         bar.append(signs[name] * columns, style=style)
-        legend.add_row(Text(signs[name], style=style), name, _plain(_ms(took)), Text(meaning, style="dim"))
+        legend.add_row(Text(signs[name], style=style), name, plain(ms(took)), Text(meaning, style="dim"))
     return Group(bar, legend)
 
 
@@ -150,87 +151,36 @@ def _tokens(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType
     from rich.console import Group
     from rich.text import Text
 
-    grid = _grid(4, numbers=(1, 3))
+    grid = new_grid(4, numbers=(1, 3))
     known = [name for name in _TOKENS if record.get(name) is not None]
     for place in range(0, len(known), 2):
         cells: list[RenderableType] = []
         for name in known[place : place + 2]:
-            cells += [_label(name), _plain(_shown(record[name]))]
+            cells += [label(name), plain(shown(record[name]))]
         grid.add_row(*cells)
     notes = []
     if own.get("usage_source") in _SOURCES:
         notes.append(_SOURCES[own["usage_source"]])
     if own.get("reference_tokens") not in (None, "native"):
         notes.append(f"tokens_prompt and tokens_completion counted with {own['reference_tokens']}")
-    return Group(grid, *(Text(_clean(note), style="dim") for note in notes))
+    return Group(grid, *(Text(clean(note), style="dim") for note in notes))
 
 
-def _cost(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType:
-    from rich.text import Text
-
-    grid = _grid(5, numbers=(1, 2, 3), firm=4)
-    lines = own.get("lines")
-    for line in lines or ():
-        rate = "" if line.get("rate") is None else f"x {_money(line['rate'])}"
-        count = "" if line.get("count") is None else str(line["count"])
-        grid.add_row(
-            _plain(line["item"]), count, rate, _money(line["amount"]), Text(_clean(line.get("note") or ""), style="dim")
-        )
-    for name in _MONEY:
-        value = record.get(name)
-        if value is not None:
-            total = name == "total_cost"
-            note = _note(own) if total else ""
-            grid.add_row(_label(name, bold=total), "", "", Text(_money(value), style="bold" if total else ""), note)
-    return grid
-
-
-def _note(own: Mapping[str, Any]) -> RenderableType:
-    from rich.text import Text
-
-    told = []
-    if own.get("unpriced"):
-        told.append("no price is known for this model, so nothing was charged")
-    if own.get("lines"):
-        told.append("the sum of the lines")
-    if own.get("price_source"):
-        told.append(f"prices: {own['price_source']} {own.get('price_revision') or ''}".strip())
-    if own.get("over_hold"):
-        told.append(f"above the {_money(own['hold'])} held for it")
-    return Text(_clean("; ".join(told)), style="dim")
-
-
-def _attempts(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType | None:
-    from rich.table import Table
-    from rich.text import Text
-
-    tries = record.get("provider_responses") or []
-    if not tries:
+def _usage_object(own: Mapping[str, Any]) -> RenderableType | None:
+    if own.get("provider_usage") is None:
         return None
-    errors = [row.get("error") for row in own.get("attempts") or []]
-    errors += [None] * (len(tries) - len(errors))
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("provider_name", "status", "latency", "model_permaslug", "id", ""):
-        table.add_column(title, justify="right" if title in ("status", "latency") else "left", overflow="fold")
-    for row, error in zip(tries, errors, strict=False):
-        status = row.get("status")
-        table.add_row(
-            _plain(_shown(row.get("provider_name"))),
-            _plain("no answer" if status is None else str(status)),
-            _plain(_ms(row.get("latency"))),
-            _plain(_shown(row.get("model_permaslug"))),
-            _plain(row.get("id") or ""),
-            Text(_clean(error or ""), style="red"),
-        )
-    return table
+    from routebook.wire.codec import encode
+
+    told: Any = own["provider_usage"]
+    return dim(told if isinstance(told, str) else encode(told).decode())
 
 
 def _losses(own: Mapping[str, Any]) -> RenderableType | None:
     if not own.get("losses"):
         return None
-    grid = _grid(2)
+    grid = new_grid(2)
     for loss in own["losses"]:
-        grid.add_row(_plain(loss["parameter"]), _plain(loss["detail"]))
+        grid.add_row(plain(loss["parameter"]), plain(loss["detail"]))
     return grid
 
 
@@ -238,55 +188,12 @@ def _error(own: Mapping[str, Any]) -> RenderableType | None:
     error = own.get("error")
     if not error:
         return None
-    return _plain(f"{error.get('status', '')} {error.get('type', '')}: {error.get('message', '')}".strip())
+    return plain(f"{error.get('status', '')} {error.get('type', '')}: {error.get('message', '')}".strip())
 
 
 def _unset(record: Mapping[str, Any]) -> RenderableType | None:
     from rich.text import Text
 
-    hidden = (*_TIMES, *_MONEY[:2], "routebook")
+    hidden = (*_TIMES, *MONEY[:2], "routebook")
     names = [name for name, value in record.items() if value in (None, "") and name not in hidden]
     return Text(", ".join(names), style="dim") if names else None
-
-
-def _grid(columns: int, numbers: tuple[int, ...] = (), firm: int = 0) -> Table:
-    """The first `firm` columns keep their width where it gets narrow; the others wrap."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for column in range(columns):
-        grid.add_column(justify="right" if column in numbers else "left", overflow="fold", no_wrap=column < firm)
-    return grid
-
-
-def _label(name: str, bold: bool = False) -> RenderableType:
-    from rich.text import Text
-
-    return Text(name, style="bold" if bold else "dim", no_wrap=True)
-
-
-def _plain(text: str) -> RenderableType:
-    from rich.text import Text
-
-    return Text(_clean(text))
-
-
-def _clean(text: str) -> str:
-    """Without control characters: a provider's text must not steer the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "-" if value is None else str(value)
-
-
-def _ms(value: Any) -> str:
-    return "-" if value is None else f"{_money(value)} ms"
-
-
-def _money(value: Any) -> str:
-    """Decimal text without exponent and idle zeros, of a Decimal, an int, a float or a decimal string."""
-    text = format(Decimal(str(value)), "f")
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text

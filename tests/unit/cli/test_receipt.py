@@ -6,15 +6,21 @@ import io
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from routebook.cli.receipt import print_receipt, timing_bar
+from routebook.cli.receipt_parts import aligned
 from routebook.core.call import Loss
+from routebook.core.catalog import Accounting
 from routebook.core.generation import Folded, State
 from routebook.core.money import Charge, Line
+from routebook.core.usage import Usage
 from routebook.metering.record import record
-from tests.unit.daybook.samples import attempt, intent, outcome
+from routebook.metering.revision import unanswered, with_unanswered
+from tests.unit.daybook.samples import SHEET, attempt, charge, intent, outcome
+from tests.unit.metering.test_revision import revised
 
 
 def printed(data: dict[str, Any], width: int = 100, encoding: str = "utf-8") -> str:
@@ -113,3 +119,49 @@ def test_every_field_name_and_amount_is_there_in_full_on_a_narrow_terminal(width
     assert [name for name in data if name not in text and name != "routebook"] == []
     assert text.count("0.00000000038") == 4
     assert "x 0.00000000001" in text
+
+
+def with_a_lost_try(**changes: Any) -> Folded:
+    usage = Usage(prompt=1000, completion=1, raw=b'{"input_tokens":1000}')
+    lost = attempt(
+        provider_name="Beta",
+        error="UpstreamOverloaded",
+        usage=usage,
+        charge=unanswered(usage, SHEET, Accounting(), images=0, hhmm=0),
+    )
+    own = charge()
+    good = attempt(usage=Usage(prompt=100, completion=20), charge=own)
+    end = outcome(charge=with_unanswered(own, [lost.charge or Charge()]), attempts=(lost, good), **changes)
+    return Folded(2, intent(5), None, end, State.DONE)
+
+
+def test_what_a_try_cost_that_did_not_answer_is_told_in_its_row_and_as_a_sum() -> None:
+    text = printed(record(with_a_lost_try()))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["Beta", "200", "58", "ms", "1,000", "1", "0.003015", "0", "UpstreamOverloaded"] in [
+        [word if word != "248" else "58" for word in row] for row in rows
+    ]
+    assert ["Acme", "200", "58", "ms", "100", "20", "0.0006", "0.0006"] in rows
+    assert "hidden_retry_spend 0.003015" in text
+    assert "with 0.003015 for tries that did not answer" in " ".join(text.split())
+
+
+def test_a_charge_made_anew_stands_beside_the_one_it_replaces() -> None:
+    new = msgspec.structs.replace(
+        charge(), total=Decimal("0.0005"), lines=(Line("prompt", Decimal("0.0005")),), price_revision="2031-05-05 ab"
+    )
+    text = printed(record(Folded(2, intent(5), None, outcome(), State.DONE, (revised(new),))))
+    rows = [line.split() for line in text.splitlines()]
+    assert any(row[:1] == ["0"] and row[3] == "0.0006" and row[-1] == "2024-07" for row in rows)
+    assert any(row[:3] == ["1", "(in", "force)"] and row[5:7] == ["0.0005", "-0.0001"] for row in rows)
+    assert any(row[:2] == ["total_cost", "0.0005"] for row in rows)
+    assert "prices: configuration, revision 2031-05-05 ab" in text
+
+
+def test_the_providers_own_usage_object_is_shown_as_it_came() -> None:
+    raw = b'{"prompt_tokens":100,"odd":{"x":[1,2.50]}}'
+    assert raw.decode() in printed(of(usage=Usage(prompt=100, completion=20, raw=raw)))
+
+
+def test_decimal_points_stand_in_one_column() -> None:
+    assert aligned(["0.5", "12.25", None, 3, "0"]) == [" 0.5", "12.25", "", " 3", " 0"]
