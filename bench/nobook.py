@@ -28,8 +28,8 @@ class NullDaybook:
         self._n += 1
         return self._n
 
-    async def open(self, intent: Intent) -> None:
-        return None
+    async def open(self, intent: Intent) -> int:
+        return intent.n
 
     async def close(self, id: str, n: int, state: int, outcome: Outcome) -> int:
         return n
@@ -42,6 +42,9 @@ class NullDaybook:
 
     def rows(self, after: int, limit: int) -> list[Row]:
         return []
+
+    def shipped(self, seq: int) -> None:
+        return None
 
     def scan(self) -> Iterator[Folded]:
         return iter(())

@@ -88,7 +88,7 @@ class Gateway:
     _stop_shipping: asyncio.Event = field(init=False)
 
     async def start(self) -> None:
-        """Raises ConfigError, Unavailable (store), DaybookLocked."""
+        """Raises ConfigError, Unavailable (store), DaybookLocked, DaybookDamaged."""
         settings, home = self.loaded.settings, self.loaded.home
         self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)
@@ -98,7 +98,10 @@ class Gateway:
         ensure_home(home)
         store = open_store(settings, home)
         workers = settings.server.workers
-        daybook = FileDaybook(home, durability=settings.store.durability, accounting=accounting, slots=workers)
+        cursors = {name: await store.cursor(name) for name in folder.names(home)}
+        daybook = FileDaybook(
+            home, durability=settings.store.durability, accounting=accounting, slots=workers, cursors=cursors
+        )
         await take_over(home, workers, store, accounting)
         book, people, apps = Book(), People(self.loaded.admin_key_hash), Apps(store)
         await restore(book, store, [daybook])
@@ -272,7 +275,8 @@ async def take_over(home: Path, workers: int, store: Store, accounting: Accounti
     taken = 0
     for name in folder.names(home)[workers:]:
         try:
-            book = FileDaybook(home, accounting=accounting, left_behind=name)
+            cursors = {name: await store.cursor(name)}
+            book = FileDaybook(home, accounting=accounting, left_behind=name, cursors=cursors)
         except DaybookLocked:
             continue  # a sibling that starts at the same moment is at it
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
 from pathlib import Path
 
 from routebook.core.generation import Row, State
-from routebook.daybook import rows
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.reading import read_daybooks
 
@@ -88,11 +88,9 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None
     book = FileDaybook(tmp_path)
     try:
         assert book.recovered == len(open_calls)
-        assert rows.unfinished(book._conn) == []
+        assert [call for call in book.scan() if call.outcome is None] == []
     finally:
-        book._keeper.stop()
-        book._conn.close()
-        book._lock.release()
+        asyncio.run(book.aclose())
     assert interrupted_before > 0, "no kill hit a running call, so nothing was tested"
     assert all_opened <= {row.n for row in last}
     states = [row.state for row in stored(tmp_path)]

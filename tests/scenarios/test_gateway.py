@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +48,7 @@ from tests.support import (
     refused,
     text,
 )
+from tests.unit.daybook.disk import FullDisk
 
 pytestmark = pytest.mark.anyio
 
@@ -241,28 +241,15 @@ async def test_a_moderator_that_breaks_lets_nothing_through(stage: Stage) -> Non
 # --- the disk ---------------------------------------------------------------------------------------------------------
 
 
-class Disk:
-    """Somebody else holds the daybook's write lock: for its owner the disk refuses to write."""
-
-    def __init__(self, path: Path) -> None:
-        self._conn = sqlite3.connect(path, isolation_level=None)
-
-    def refuse(self) -> None:
-        self._conn.execute("BEGIN IMMEDIATE")
-
-    def close(self) -> None:
-        self._conn.close()
-
-
 @pytest.fixture
-async def disk(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Disk]:
+async def disk(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FullDisk]:
     monkeypatch.setattr("routebook.daybook.book.GIVE_UP_AFTER", 0.0)
-    disk = Disk(stage.daybook.path)
+    disk = FullDisk(stage.daybook)
     yield disk
-    disk.close()
+    disk.allow()
 
 
-async def test_a_book_that_cannot_be_written_takes_no_call(stage: Stage, disk: Disk) -> None:
+async def test_a_book_that_cannot_be_written_takes_no_call(stage: Stage, disk: FullDisk) -> None:
     disk.refuse()
     await stage.play(
         ask("lab/solo"),
@@ -273,7 +260,7 @@ async def test_a_book_that_cannot_be_written_takes_no_call(stage: Stage, disk: D
     assert stage.transport.requests == []
 
 
-async def test_a_stream_whose_outcome_cannot_be_written_gets_no_end_mark(stage: Stage, disk: Disk) -> None:
+async def test_a_stream_whose_outcome_cannot_be_written_gets_no_end_mark(stage: Stage, disk: FullDisk) -> None:
     await stage.play(
         ask("lab/solo"),
         row("intent"),
@@ -289,7 +276,7 @@ async def test_a_stream_whose_outcome_cannot_be_written_gets_no_end_mark(stage: 
     stage.left_open = 1
 
 
-async def test_a_whole_answer_whose_outcome_cannot_be_written_is_not_given(stage: Stage, disk: Disk) -> None:
+async def test_a_whole_answer_whose_outcome_cannot_be_written_is_not_given(stage: Stage, disk: FullDisk) -> None:
     await stage.play(
         ask("lab/solo", stream=False),
         row("intent"),

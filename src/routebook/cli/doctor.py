@@ -133,7 +133,7 @@ def _clock(home: Path) -> Finding:
     todo = "Set the clock (NTP): records, limits and expiries follow it."
     if now_ns < RELEASED_NS:
         return Finding("clock", "bad", f"{told}, before this version was made", todo)
-    newest = max((file.stat().st_mtime_ns for file in home.glob("**/*.sqlite*")), default=0)
+    newest = max((file.stat().st_mtime_ns for file in home.glob("**/*.daybook")), default=0)
     if newest > now_ns + 60 * NS:
         return Finding("clock", "bad", f"{told}, before the last write to the data folder", todo)
     return Finding("clock", "good", told)

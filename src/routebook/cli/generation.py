@@ -119,10 +119,10 @@ def with_records(
     The store is None where there is no database yet. Ends the program with a sentence if something cannot be opened.
     """
     import asyncio
-    from sqlite3 import Error
 
     from routebook.core.errors import Fault
     from routebook.daybook.reading import read_daybooks
+    from routebook.daybook.shelf import DaybookDamaged
     from routebook.load.settings import ConfigError, load_settings
     from routebook.store.open import database_path, open_store
 
@@ -146,7 +146,7 @@ def with_records(
         _stop(str(error), 1)
     except Fault as fault:
         _stop(fault.message, 1)
-    except Error as error:
+    except (OSError, DaybookDamaged) as error:
         _stop(f"a daybook in the data folder cannot be read: {error}", 1)
 
 

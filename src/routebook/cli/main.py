@@ -92,10 +92,11 @@ def _told(error: Exception) -> str:
     from routebook.config.problems import ConfigError
     from routebook.core.errors import Fault
     from routebook.daybook.folder import DaybookLocked
+    from routebook.daybook.shelf import DaybookDamaged
 
     if isinstance(error, Fault):
         return error.message
-    if isinstance(error, CannotListen | ConfigError | DaybookLocked | ModelFailed | RoutebookError):
+    if isinstance(error, CannotListen | ConfigError | DaybookDamaged | DaybookLocked | ModelFailed | RoutebookError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror

@@ -1,30 +1,39 @@
-"""The file-backed daybook: one SQLite file, one owner, one commit per loop tick for everything that tick produced.
+"""The file-backed daybook: one series of append-only segments, one owner, one write per loop tick for everything that
+tick produced.
 
 `open`, `close` and `note` put a row on a list; the first one of a tick asks the loop to flush after the tick's other
-callbacks. The flush is one statement and wakes everybody who waits. There is no thread hop: a busy loop would starve a
-writer thread. Every waiter has a future of its own, since cancelling a task cancels the future it awaits.
+callbacks. The flush makes one frame of all rows, writes it and wakes everybody who waits. There is no thread hop: a
+busy loop would starve a writer thread. Every waiter has a future of its own, since cancelling a task cancels the future
+it awaits.
 
 When a write fails (disk full, IO error) the waiting `open`s get Unavailable and new ones are refused; `close`s stay
-listed and are tried again, because their money is spent already. Nothing is written in part: a flush is one
-transaction.
+listed and are tried again, because their money is spent already. Nothing is written in part: a frame is whole or it is
+taken back before the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Iterator
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from routebook.core.catalog import Accounting
 from routebook.core.errors import Unavailable
 from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row, State
-from routebook.daybook import folder, orphans, rows
+from routebook.daybook import folder, orphans, recovery
+from routebook.daybook.calls import BITS, MASK, Calls
+from routebook.daybook.course import Course
+from routebook.daybook.frames import OFFSET_BITS, Header, pack_row, seal
 from routebook.daybook.keeper import Keeper
+from routebook.daybook.reading import ReadOnlyDaybook
+from routebook.daybook.segments import Sizes, begin
+from routebook.daybook.shelf import Shelf
 from routebook.metering.folding import fold
-from routebook.observe.clock import Dice, SystemDice
-from routebook.wire import codec
+from routebook.observe.clock import Dice, SystemClock, SystemDice
+from routebook.observe.log import log
+from routebook.wire.codec import pack
 
 RETRY_EVERY = 0.25
 """seconds between two tries of a failed write"""
@@ -35,22 +44,17 @@ GIVE_UP_AFTER = 5.0
 MAX_NOTES_KEPT = 10_000
 """rows nobody waits for that a failing disk may pile up; later ones are dropped"""
 
+_TERMINAL = State.TERMINAL
+_ROWS_AT_ONCE = 500
+"""rows in one frame of those that mark orphans"""
+
+Waiter = asyncio.Future[int]
+_Entry = tuple[int, str, int, bytes, Waiter | None]
+"""n, id, state, blob, who waits: a row that has no sequence yet"""
+
 
 class NotOpen(Exception):
     """The call is not open in this daybook: it was closed already, or never opened."""
-
-
-class _Pending:
-    """A row on the list. `waiter` None: nobody waits. `deadline` None: not tried again after a failure."""
-
-    __slots__ = ("deadline", "entry", "waiter")
-
-    def __init__(
-        self, entry: rows.Entry, waiter: asyncio.Future[int] | None = None, deadline: float | None = None
-    ) -> None:
-        self.entry = entry
-        self.waiter = waiter
-        self.deadline = deadline
 
 
 class FileDaybook:
@@ -70,34 +74,59 @@ class FileDaybook:
         dice: Dice | None = None,
         slots: int = 1,
         left_behind: str | None = None,
+        cursors: Mapping[str, int] = {},
+        sizes: Sizes = Sizes(),
     ) -> None:
-        """`slots`: how many processes the gateway has. `left_behind`: take over that daybook, at once or not at all."""
+        """`slots`: how many processes the gateway has. `left_behind`: take over that daybook, at once or not at all.
+        `cursors`: by name, the last row of each daybook that the store has. Raises DaybookDamaged, OSError."""
         if left_behind is not None:
             self.name, self._lock = left_behind, folder.adopt(home, left_behind)
         else:
             self.name, self._lock = folder.claim(home, wait, dice or SystemDice(), slots)
+        self._home = home
+        self._folder = folder.root(home) / self.name
+        self._power = durability == "power"
+        self._shelf = Shelf(self._folder)
+        self._course = Course(self._shelf)
+        self._clock = SystemClock()
         try:
-            self.path = folder.segment(home, self.name)
-            folder.create_private(self.path)
-            self._conn = _connect(self.path, durability)
-            self._seq, last = rows.highest(self._conn)
-            self._next = last + 1
-            self.recovered = self._recover(accounting)
-            """how many calls of the last owner were marked interrupted"""
-            # From here on the loop owns the connection, and the loop never sleeps on a lock.
-            self._conn.execute("PRAGMA busy_timeout = 0")
-            self._keeper = Keeper(self.path, sync=durability == "process")
+            shipped = cursors.get(self.name, 0)
+            survey = recovery.survey_of(self._shelf, shipped)
+            self._segment, self._seq, self._next = recovery.resume(self._shelf, survey, shipped, self._clock.now_ns())
+            self._digest = survey.digest if survey is not None else self._shelf.header(1).digest
+            self._calls = survey.calls if survey is not None else Calls()
+            self._headers = survey.headers if survey is not None else []
+            if not self._headers or self._headers[-1].number != self._segment.number:
+                self._headers.append(self._shelf.header(self._segment.number))
         except BaseException:
+            self._shelf.close()
             self._lock.release()
             raise
+        damaged = survey.damaged if survey is not None else set()
+        self._keeper = Keeper(self._folder, self._segment, sizes, damaged, sync=not self._power)
         self._open: set[int] = set()
-        self._pending: list[_Pending] = []
+        self._pending: list[_Entry] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._future: Callable[[], Waiter] | None = None
         self._scheduled: asyncio.Handle | None = None
+        self._deadlines: dict[int, float] = {}
+        """until when the `close` of that call is tried again"""
         self._down: str | None = None
         self._tried = 0.0
         self._closed = False
         self.commits = 0
+        try:
+            self.recovered = self._interrupt(survey.open if survey is not None else set(), accounting)
+            """how many calls of the last owner were marked interrupted"""
+        except BaseException:
+            self._keeper.stop()
+            self._shut()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """The file that is written at the moment."""
+        return self._segment.path
 
     def next_n(self) -> int:
         n = self._next
@@ -106,114 +135,258 @@ class FileDaybook:
 
     @property
     def trouble(self) -> str | None:
-        """Why the book cannot be written at the moment; None if all is well."""
-        return self._keeper.lost or self._down
+        """Why the book takes no calls at the moment; None if all is well."""
+        return self._keeper.trouble or self._down
 
     @property
     def open_calls(self) -> int:
         """Calls with an intent and without an outcome."""
         return len(self._open)
 
-    async def open(self, intent: Intent) -> None:
-        """Durable when it returns. Raises Unavailable if the book cannot be written.
+    def open(self, intent: Intent) -> Awaitable[int]:
+        """Durable when what it gives is awaited. Raises Unavailable, then or at once, if the book cannot be written.
 
-        A caller that is cancelled in here may have an intent in the book: it closes it like any other.
+        A caller that is cancelled while it waits may have an intent in the book: it closes it like any other.
         """
-        loop = asyncio.get_running_loop()
-        self._check_writable(loop)
+        if self._down is not None or self._keeper.trouble is not None or self._closed:
+            self._check_writable()
         n = intent.n
         if n in self._open:
             raise NotOpen(f"call {n} is open already")
+        blob = pack(intent)
+        waiter = (self._future or self._bind())()
         self._open.add(n)
-        waiter: asyncio.Future[int] = loop.create_future()
-        self._append(loop, _Pending((n, intent.id, State.INTENT, codec.pack(intent)), waiter))
-        try:
-            await waiter
-        except Unavailable:
-            self._open.discard(n)
-            raise
+        self._pending.append((n, intent.id, State.INTENT, blob, waiter))
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._flush)  # type: ignore[union-attr]
+        return waiter
 
-    async def close(self, id: str, n: int, state: int, outcome: Outcome) -> int:
-        """Write the terminal row; durable when it returns; gives its sequence.
+    def close(self, id: str, n: int, state: int, outcome: Outcome) -> Awaitable[int]:
+        """Write the terminal row; durable when what it gives is awaited; gives its sequence.
 
-        Raises NotOpen for a call that is closed already, Unavailable when the disk failed for five seconds; then the
-        call is still open and may be closed again. A caller that is cancelled in here leaves the row to be written.
+        Raises, then or at once, NotOpen for a call that is closed already, Unavailable when the disk failed for five
+        seconds; then the call is still open and may be closed again. A caller that is cancelled while it waits leaves
+        the row to be written.
         """
-        if state not in State.TERMINAL:
+        if state not in _TERMINAL:
             raise ValueError(f"{state} is not a terminal state")
         if n not in self._open:
             raise NotOpen(f"call {n} is not open; it has its outcome, or never had an intent")
         if self._closed:
             raise Unavailable("The gateway has shut its daybook; the call is marked interrupted at the next start.")
-        loop = asyncio.get_running_loop()
-        blob = codec.pack(outcome)
+        blob = pack(outcome)
+        waiter = (self._future or self._bind())()
         self._open.discard(n)
-        waiter: asyncio.Future[int] = loop.create_future()
-        self._append(loop, _Pending((n, id, state, blob), waiter, loop.time() + GIVE_UP_AFTER))
-        try:
-            return await waiter
-        except Unavailable:
-            self._open.add(n)
-            raise
+        self._pending.append((n, id, state, blob, waiter))
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._flush)  # type: ignore[union-attr]
+        return waiter
 
     def note(self, id: str, n: int, row: Progress | Amendment) -> None:
-        """Append a row that nobody waits for. Progress of a call that is not open any more is dropped."""
-        state = State.PROGRESS if isinstance(row, Progress) else State.AMENDMENT
-        if state == State.PROGRESS and n not in self._open:
-            return
-        self._append(asyncio.get_running_loop(), _Pending((n, id, state, codec.pack(row))))
+        """Append a row that nobody waits for. Progress of a call that is not open any more is dropped, and so is an
+        amendment of one that ended so long ago that this book no longer knows it."""
+        if isinstance(row, Progress):
+            state = State.PROGRESS
+            if n not in self._open:
+                return
+        else:
+            state = State.AMENDMENT
+            if n not in self._open and not self._calls.last(n):
+                return
+        self._bind()
+        self._pending.append((n, id, state, pack(row), None))
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._flush)  # type: ignore[union-attr]
 
     def read(self, n: int) -> Folded | None:
-        """The call of that number with everything appended so far; None if there is none."""
+        """The call of that number with everything appended so far; None if there is none, or an old one."""
         self._flush_now()
-        return fold(rows.of_call(self._conn, n))
+        return fold(self._shelf.call(n, self._calls.last(n)))
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Committed rows with seq > after, in order, at most `limit`."""
         self._flush_now()
-        return rows.after(self._conn, after, limit)
+        return self._course.rows(after, limit) if after < self._seq else []
 
     def scan(self) -> Iterator[Folded]:
-        """Every call, in order of n."""
+        """Every call that the files hold, in order of n."""
         self._flush_now()
-        return rows.folds(self._conn)
+        with ReadOnlyDaybook(self._home, self.name) as book:
+            yield from book.scan()
+
+    def shipped(self, seq: int) -> None:
+        """The store has all rows up to that one: whatever is only kept for it may go, files past retention included."""
+        headers = self._headers
+        if len(headers) == 1:
+            return
+        at = max((index for index, header in enumerate(headers) if header.seq <= seq), default=0)
+        # A call that ends behind the cursor began in this segment, or was open when this segment began.
+        needed = headers[at].since
+        # One closed segment more stays known: amendments come a while after the end.
+        self._calls.forget(min(headers[at].number, self._segment.number - 1) << OFFSET_BITS, self._next, self._open)
+        self._keeper.keep_from(needed)
+        self._shelf.drop(needed)
+        self._headers = [header for header in headers if header.number >= needed]
 
     async def aclose(self) -> None:
-        """Write what is pending, copy the log into the database, release the lock. Rows that cannot be written any
-        more raise Unavailable where they are awaited."""
+        """Write what is pending, bring it to the disk, release the lock. Rows that cannot be written any more raise
+        Unavailable where they are awaited."""
         if self._closed:
             return
         self._closed = True
         self._cancel_schedule()
         self._flush()  # also where the last try failed: this is the last chance
         self._cancel_schedule()
-        for pending in self._pending:
-            _reject(pending, Unavailable("The gateway is shutting down and its disk cannot be written; try again."))
+        for entry in self._pending:
+            self._reject(entry, Unavailable("The gateway is shutting down and its disk cannot be written; try again."))
         self._pending = []
         await asyncio.to_thread(self._keeper.stop)
-        try:
-            self._conn.execute("PRAGMA busy_timeout = 1000")
-            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
-            pass  # The log holds the rows; the next owner reads it.
-        finally:
-            self._conn.close()
-            self._lock.release()
+        self._shut()
 
-    def _check_writable(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _shut(self) -> None:
+        self._segment.close()
+        self._shelf.close()
+        self._lock.release()
+
+    # --- the write ---------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._scheduled = None
+        batch = self._pending
+        if not batch:
+            return
+        self._pending = []
+        keeper = self._keeper
+        if keeper.fresh is not None:
+            self._roll(keeper.fresh)
+        if keeper.lost:
+            self._failed(batch, keeper.trouble or "")
+            return
+        calls, segment = self._calls, self._segment
+        parts = [b""]
+        for n, id, state, blob, _ in batch:
+            parts += (pack_row(n, calls[n >> BITS][n & MASK], len(blob), state, len(id)), id.encode(), blob)
+        seq = self._seq
+        frame, digest = seal(self._digest, seq + 1, self._next, len(batch), parts)
+        place = segment.number << OFFSET_BITS | segment.size
+        try:
+            segment.append(frame)
+        except OSError as error:
+            if not keeper.release_reserve(error) or not self._again(frame):
+                self._failed(batch, error.strerror or str(error))
+                return
+        if self._power and not self._synced():
+            self._failed(batch, keeper.trouble or "")
+            return
+        self._digest = digest
+        self._seq = seq + len(batch)
+        self.commits += 1
+        if self._down is not None:
+            self._down = None
+            self._deadlines.clear()
+        if not keeper.dirty:
+            keeper.touch()
+        for n, _, _, _, waiter in batch:
+            seq += 1
+            calls[n >> BITS][n & MASK] = place
+            if waiter is not None and not waiter.done():
+                waiter.set_result(seq)
+
+    def _again(self, frame: bytes) -> bool:
+        try:
+            self._segment.append(frame)
+        except OSError:
+            return False
+        return True
+
+    def _synced(self) -> bool:
+        try:
+            os.fdatasync(self._segment.fd)
+        except OSError as error:
+            self._keeper.fail(error)
+            return False
+        return True
+
+    def _roll(self, fresh: int) -> None:
+        """Go on in the next segment. Where that fails the old one is written on, and the next flush tries again."""
+        closed = self._segment
+        header = Header(
+            self.name, closed.number + 1, self._seq, self._next, self._since(), self._clock.now_ns(), self._digest
+        )
+        try:
+            segment = begin(self._folder, fresh, header)
+        except OSError as error:
+            log.debug("daybook %s stays in its segment: %s", self.name, error)
+            return
+        self._segment = segment
+        self._headers.append(header)
+        self._keeper.rolled(closed, segment)
+        if self._power and self._synced():
+            try:
+                folder.sync_entries(self._folder)
+            except OSError as error:
+                self._keeper.fail(error)
+
+    def _since(self) -> int:
+        """The first segment that has rows of a call that is open now; the next one if none is open."""
+        if not self._open:
+            return self._segment.number + 1
+        lowest = min(self._open)
+        headers = self._headers
+        return max((header.number for header in headers if header.top <= lowest), default=headers[0].number)
+
+    def _failed(self, batch: list[_Entry], reason: str) -> None:
+        loop = self._loop
+        if loop is None:
+            raise OSError(f"the daybook {self._folder} cannot be written: {reason}")  # at the start, by the constructor
+        now = self._tried = loop.time()
+        self._down = reason
+        kept: list[_Entry] = []
+        notes = 0
+        for entry in batch:
+            n, _, state, _, waiter = entry
+            if waiter is None:
+                notes += 1
+                if notes <= MAX_NOTES_KEPT:
+                    kept.append(entry)
+            elif state != State.INTENT and now < self._deadlines.setdefault(n, now + GIVE_UP_AFTER):
+                kept.append(entry)
+            else:
+                self._reject(entry, _unwritable(reason))
+        self._pending = kept
+        if kept:
+            self._scheduled = loop.call_later(RETRY_EVERY, self._flush)
+
+    def _reject(self, entry: _Entry, fault: Unavailable) -> None:
+        """Tell who waits that the row is not in the book: the call is as open as it was before."""
+        n, _, state, _, waiter = entry
+        self._deadlines.pop(n, None)
+        if state == State.INTENT:
+            self._open.discard(n)
+        elif state in _TERMINAL:
+            self._open.add(n)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(fault)
+
+    # --- around it -------------------------------------------------------------------------------------------
+
+    def _bind(self) -> Callable[[], Waiter]:
+        if self._future is None:
+            self._loop = asyncio.get_running_loop()
+            self._future = self._loop.create_future
+        return self._future
+
+    def _check_writable(self) -> None:
         if self._closed:
             raise Unavailable("The gateway is shutting down; try again.")
-        if self._keeper.lost is not None:
-            raise Unavailable(f"No call is taken: {self._keeper.lost}. Restart the gateway after repairing the disk.")
+        keeper = self._keeper
+        if keeper.lost:
+            raise Unavailable(f"No call is taken: {keeper.trouble}. Restart the gateway after repairing the disk.")
+        if keeper.trouble is not None:
+            raise _unwritable(keeper.trouble)
         # Between two tries every call is refused; after the pause the next one is the try.
-        if self._down is not None and loop.time() < self._tried + RETRY_EVERY:
+        if self._down is not None and self._loop is not None and self._loop.time() < self._tried + RETRY_EVERY:
             raise _unwritable(self._down)
-
-    def _append(self, loop: asyncio.AbstractEventLoop, pending: _Pending) -> None:
-        self._loop = loop
-        self._pending.append(pending)
-        if self._scheduled is None:
-            self._scheduled = loop.call_soon(self._flush)
 
     def _cancel_schedule(self) -> None:
         if self._scheduled is not None:
@@ -225,85 +398,19 @@ class FileDaybook:
             self._cancel_schedule()
             self._flush()
 
-    def _flush(self) -> None:
-        self._scheduled = None
-        batch = self._pending
-        if not batch:
-            return
-        self._pending = []
-        if self._keeper.lost is not None:
-            self._failed(batch, self._keeper.lost)
-            return
-        seq = self._seq
-        try:
-            if self._keeper.nearly_copied:
-                self._keeper.nearly_copied = False
-                self._conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            rows.insert(self._conn, seq + 1, [pending.entry for pending in batch])
-        except sqlite3.Error as error:
-            self._failed(batch, str(error))
-            return
-        self._seq = seq + len(batch)
-        self._down = None
-        self.commits += 1
-        self._keeper.touch()
-        for pending in batch:
-            seq += 1
-            waiter = pending.waiter
-            if waiter is not None and not waiter.done():
-                waiter.set_result(seq)
-
-    def _failed(self, batch: list[_Pending], reason: str) -> None:
-        loop = self._loop
-        assert loop is not None  # a batch has come through _append
-        self._down, self._tried = reason, loop.time()
-        kept: list[_Pending] = []
-        notes = 0
-        for pending in batch:
-            if pending.waiter is None:
-                notes += 1
-                if notes <= MAX_NOTES_KEPT:
-                    kept.append(pending)
-            elif pending.deadline is not None and self._tried < pending.deadline:
-                kept.append(pending)
-            else:
-                _reject(pending, _unwritable(reason))
-        self._pending = kept
-        if kept:
-            self._scheduled = loop.call_later(RETRY_EVERY, self._flush)
-
-    def _recover(self, accounting: Accounting) -> int:
+    def _interrupt(self, numbers: set[int], accounting: Accounting) -> int:
         """Give every open call its `interrupted` outcome, before anything is accepted."""
-        entries: list[rows.Entry] = []
-        for n in rows.unfinished(self._conn):
-            call = fold(rows.of_call(self._conn, n))
-            if call is not None:
-                outcome = orphans.interrupted(call, accounting)
-                entries.append((n, call.intent.id, State.INTERRUPTED, codec.pack(outcome)))
-        if entries:
-            rows.insert(self._conn, self._seq + 1, entries)
-            self._seq += len(entries)
-        return len(entries)
-
-
-def _connect(path: Path, durability: str) -> sqlite3.Connection:
-    conn = sqlite3.connect(
-        path, isolation_level=None, timeout=5.0, cached_statements=2 * rows.WIDEST, check_same_thread=False
-    )
-    conn.execute("PRAGMA journal_mode = WAL")
-    conn.execute("PRAGMA wal_autocheckpoint = 0")
-    conn.execute("PRAGMA synchronous = " + ("FULL" if durability == "power" else "NORMAL"))
-    for statement in rows.SCHEMA:
-        conn.execute(statement)
-    return conn
+        found = [call for n in sorted(numbers) if (call := fold(self._shelf.call(n, self._calls.last(n)))) is not None]
+        for first in range(0, len(found), _ROWS_AT_ONCE):
+            self._pending = [
+                (call.intent.n, call.intent.id, State.INTERRUPTED, pack(orphans.interrupted(call, accounting)), None)
+                for call in found[first : first + _ROWS_AT_ONCE]
+            ]
+            self._flush()
+        return len(found)
 
 
 def _unwritable(reason: str) -> Unavailable:
     return Unavailable(
         f"The daybook cannot be written ({reason}), so no call is taken; try again shortly.", retry_after=1
     )
-
-
-def _reject(pending: _Pending, fault: Unavailable) -> None:
-    if pending.waiter is not None and not pending.waiter.done():
-        pending.waiter.set_exception(fault)

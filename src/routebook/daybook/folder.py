@@ -1,4 +1,4 @@
-"""Where daybooks live: `<home>/daybooks/<name>/`, the segment's file name, and the lock its owner holds for life."""
+"""Where daybooks live: `<home>/daybooks/<name>/`, the names of their files, and the lock their owner holds for life."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from routebook.observe.clock import Dice
 
 FIRST_SEGMENT = 1
 _LOCK_NAME = "lock"
+_SUFFIX = ".daybook"
 _POLL = 0.05
 
 
@@ -69,9 +70,32 @@ def names(home: Path) -> list[str]:
     return sorted(name for name in found if len(name) == 3 and from_base62(name) is not None)
 
 
+def file_name(number: int) -> str:
+    """Of one segment: `0000000001.daybook`."""
+    return f"{number:010d}{_SUFFIX}"
+
+
 def segment(home: Path, name: str, number: int = FIRST_SEGMENT) -> Path:
-    """The file of one segment: `0000000001.sqlite`."""
-    return root(home) / name / f"{number:010d}.sqlite"
+    """The file of one segment."""
+    return root(home) / name / file_name(number)
+
+
+def segments(path: Path) -> list[int]:
+    """Numbers of the segments in a daybook's folder, in order; none where there is no such folder."""
+    try:
+        found = os.listdir(path)
+    except FileNotFoundError:
+        return []
+    return sorted(
+        int(each[: -len(_SUFFIX)])
+        for each in found
+        if each.endswith(_SUFFIX) and each[: -len(_SUFFIX)].isascii() and each[: -len(_SUFFIX)].isdigit()
+    )
+
+
+def older_form(path: Path) -> Path | None:
+    """A file of the form that daybooks had before they were series of segments; None if there is none."""
+    return next(iter(sorted(path.glob("*.sqlite"))), None)
 
 
 def claim(home: Path, wait: float, dice: Dice, slots: int = 1) -> tuple[str, Lock]:
@@ -144,11 +168,18 @@ def holder(home: Path) -> str | None:
     return None
 
 
-def create_private(path: Path) -> None:
-    """Make the file with mode 0600 if it is not there, and its folder entry durable."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    folder = os.open(path.parent, os.O_RDONLY)
+def sync_entries(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(fd)
     finally:
-        os.close(folder)
+        os.close(fd)
+
+
+def told_of_older_form(file: Path) -> str:
+    """What to do about such a file."""
+    return (
+        f"{file} is a daybook of a form that no released version wrote; move the folder {file.parent} away, "
+        "its records are in the store as far as they were shipped"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, State
 from routebook.core.ids import locate
 from routebook.daybook import folder
-from routebook.daybook.reading import ReadOnlyDaybook, has_table
+from routebook.daybook.reading import ReadOnlyDaybook
+from routebook.daybook.shelf import DaybookDamaged
+from routebook.daybook.tail import Tail
 from routebook.metering.folding import unfold
 from routebook.store.port import Store
 
@@ -18,26 +19,25 @@ _PAGE = 1000
 
 
 class Siblings:
-    """The daybooks of a worker's siblings, each opened read-only when it is first asked for."""
+    """The daybooks of a worker's siblings, each followed from when it is first asked for."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._books: dict[str, ReadOnlyDaybook] = {}
+        self._books: dict[str, Tail] = {}
 
     def read(self, name: str, n: int) -> Folded | None:
         """The call of that number in that daybook, None if there is no such daybook here, or no such call in it.
 
-        Raises Unavailable if the file cannot be read: whoever asks may ask again.
+        Raises Unavailable if the files cannot be read: whoever asks may ask again.
         """
         try:
             book = self._books.get(name)
             if book is None:
-                path = folder.segment(self._home, name)
-                if not has_table(path):
+                if name not in folder.names(self._home):
                     return None
-                book = self._books[name] = ReadOnlyDaybook(self._home, name)
+                book = self._books[name] = Tail(folder.root(self._home) / name)
             return book.read(n)
-        except sqlite3.Error as error:
+        except (OSError, DaybookDamaged) as error:
             self._drop(name)
             raise Unavailable(
                 f"The daybook of another worker cannot be read ({error}); ask again.", retry_after=1

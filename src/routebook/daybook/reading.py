@@ -1,56 +1,102 @@
-"""Reads the daybooks of a data folder from any process, beside a running gateway or without one. Never writes a row."""
+"""Reads the daybooks of a data folder from any process, beside a running gateway or without one. It never writes."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from routebook.core.generation import Folded, Row
-from routebook.daybook import folder, rows
+from routebook.daybook import folder
+from routebook.daybook.course import Course
+from routebook.daybook.frames import HEADER_SIZE, Damage
+from routebook.daybook.shelf import DaybookDamaged, Shelf
+from routebook.daybook.survey import Survey
 from routebook.metering.folding import fold
+
+_NEAR_THE_END = 1 << 20
 
 
 class ReadOnlyDaybook:
-    """One daybook as it stands on the disk: committed rows only. Use as a context manager, or `close()` it."""
+    """One daybook as it stands on the disk: committed rows only. Use as a context manager, or `close()` it.
+
+    Segments that its owner unlinks meanwhile stay readable here. Raises FileNotFoundError where no daybook is, and
+    DaybookDamaged, here or in any verb, where a file is none of a daybook's.
+    """
 
     def __init__(self, home: Path, name: str) -> None:
         self.name = name
-        self.path = folder.segment(home, name)
-        self._conn = _connect(self.path)
+        self.path = folder.root(home) / name
+        self._shelf = Shelf(self.path)
+        self._course = Course(self._shelf)
+        self._survey: Survey | None = None
+        numbers = self._shelf.numbers()
+        if not numbers:
+            raise FileNotFoundError(f"there is no daybook in {self.path}")
+        try:
+            for number in reversed(numbers):
+                self._shelf.header(number)
+        except FileNotFoundError:
+            pass  # Just unlinked, and so are all before it.
+        except BaseException:
+            self._shelf.close()
+            raise
+        self._first = self._shelf.first()
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Rows with seq > after, in order, at most `limit`."""
-        return rows.after(self._conn, after, limit)
+        return self._course.rows(after, limit)
 
     def scan(self) -> Iterator[Folded]:
-        """Every call folded, in order of n."""
-        return rows.folds(self._conn)
+        """Every call folded, in order of n; calls whose intent is not there any more are left out."""
+        for rows in self.calls():
+            folded = fold(rows)
+            if folded is not None:
+                yield folded
 
     def calls(self) -> Iterator[list[Row]]:
         """The rows of every call as they are, in order of n: for who proves the book."""
-        return rows.calls(self._conn)
+        for n in self._surveyed().calls.numbers():
+            yield self.call(n)
 
     def read(self, n: int) -> Folded | None:
         """The call of that number, None if there is none."""
-        return fold(rows.of_call(self._conn, n))
+        return fold(self.call(n))
 
     def call(self, n: int) -> list[Row]:
         """The rows of one call number as they are, in order."""
-        return rows.of_call(self._conn, n)
+        return self._shelf.call(n, self._surveyed().calls.last(n))
 
     def unfinished(self) -> list[int]:
         """Numbers of the calls without an outcome: under way, or left by a gateway that died and not started since."""
-        return rows.unfinished(self._conn)
+        return sorted(self._surveyed().open)
+
+    def findings(self) -> list[str]:
+        """What is not as it was written: damages, gaps, frames that do not continue the hash chain. A sentence each."""
+        return list(self._surveyed().findings)
+
+    def begins(self) -> tuple[int, int]:
+        """(seq, n): rows up to that seq, and calls below that number, may have left with segments past retention."""
+        header = self._shelf.header(self._first)
+        return header.seq, header.top
 
     def highest(self) -> tuple[int, int]:
-        """(seq, n) of the highest stored, 0 where the book is empty."""
-        return rows.highest(self._conn)
+        """(seq of the last row, highest call number given out before it was written); 0 where the book is empty."""
+        number = self._first
+        while (following := self._shelf.after(number)) is not None:
+            number = following
+        header = self._shelf.header(number)
+        seq, top = header.seq, header.top
+        near = self._shelf.size(number) - _NEAR_THE_END
+        at = HEADER_SIZE if near <= HEADER_SIZE else self._shelf.begin_near(number, near)
+        for frame in self._shelf.frames(number, at):
+            if not isinstance(frame, Damage):
+                seq, top = frame.seq + frame.length - 1, frame.top
+        return seq, top - 1
 
     def close(self) -> None:
-        self._conn.close()
+        self._shelf.close()
 
     def __enter__(self) -> Self:
         return self
@@ -60,32 +106,29 @@ class ReadOnlyDaybook:
     ) -> None:
         self.close()
 
+    def _surveyed(self) -> Survey:
+        if self._survey is None:
+            self._survey = Survey(self._shelf, self._first)
+        self._survey.follow()
+        return self._survey
+
 
 def read_daybooks(home: Path) -> list[ReadOnlyDaybook]:
-    """All daybooks of the data folder, in order of name; empty where no gateway ever ran."""
-    return [ReadOnlyDaybook(home, name) for name in folder.names(home) if has_table(folder.segment(home, name))]
+    """All daybooks of the data folder, in order of name; empty where no gateway ever ran.
 
-
-def _connect(path: Path) -> sqlite3.Connection:
-    conn = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+    Raises DaybookDamaged for a folder with files of an older form: they are not read, and not passed over either.
+    """
+    found: list[ReadOnlyDaybook] = []
     try:
-        conn.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        conn.close()
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        # Somebody else's folder that may not be written, and no gateway runs: there is no log, the file says it all.
-        conn = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True, isolation_level=None)
-    return conn
-
-
-def has_table(path: Path) -> bool:
-    """The file is a daybook. Raises sqlite3.Error if it cannot be read."""
-    # A gateway that was killed while making its folder leaves an empty file, which is no daybook yet.
-    if not path.is_file():
-        return False
-    conn = _connect(path)
-    try:
-        return conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone() is not None
-    finally:
-        conn.close()
+        for name in folder.names(home):
+            path = folder.root(home) / name
+            # A gateway that was killed while making its folder leaves an empty one, which is no daybook yet.
+            if folder.segments(path):
+                found.append(ReadOnlyDaybook(home, name))
+            elif (old := folder.older_form(path)) is not None:
+                raise DaybookDamaged(folder.told_of_older_form(old))
+    except BaseException:
+        for book in found:
+            book.close()
+        raise
+    return found

@@ -228,8 +228,8 @@ def test_verify_names_what_is_wrong_and_exits_1(home: Path, run: Command) -> Non
 
 def test_a_damaged_daybook_ends_with_a_sentence(home: Path, run: Command) -> None:
     fill(home)
-    (path,) = (home / "daybooks").glob("*/*.sqlite")
-    path.write_bytes(b"no database at all, though it is long enough to look like one" * 100)
+    (path,) = (home / "daybooks").glob("*/*.daybook")
+    path.write_bytes(b"no daybook at all, though it is long enough to look like one" * 100)
     run(ledger.app, "verify")
     assert run.code == 1
     assert "cannot be read" in run.err

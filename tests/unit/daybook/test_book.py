@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook, NotOpen
 from routebook.daybook.folder import DaybookLocked
 from routebook.daybook.port import Daybook
+from routebook.daybook.shelf import DaybookDamaged
+from tests.unit.daybook.disk import FullDisk
 from tests.unit.daybook.samples import ACCEPTED_NS, intent, outcome
 
 
@@ -105,12 +106,10 @@ def test_two_closes_of_one_call_at_once_write_one_outcome(tmp_path: Path) -> Non
     async def steps(book: FileDaybook) -> None:
         call = intent(book.next_n(), book.name)
         await book.open(call)
-        ends = await asyncio.gather(
-            book.close(call.id, call.n, State.DONE, outcome()),
-            book.close(call.id, call.n, State.ERROR, outcome()),
-            return_exceptions=True,
-        )
-        assert [type(end) for end in ends] == [int, NotOpen]
+        first = book.close(call.id, call.n, State.DONE, outcome())
+        with pytest.raises(NotOpen):
+            await book.close(call.id, call.n, State.ERROR, outcome())
+        assert await first == 2
         assert [row.state for row in book.rows(0, 10)] == [State.INTENT, State.DONE]
 
     with_book(tmp_path, steps)
@@ -238,8 +237,8 @@ def test_the_lock_is_free_again_when_the_start_fails(tmp_path: Path) -> None:
     (name,) = folder.names(tmp_path)
     path = folder.segment(tmp_path, name)
     good = path.read_bytes()
-    path.write_bytes(b"this is no database, whatever its name says" * 100)
-    with pytest.raises(sqlite3.DatabaseError):
+    path.write_bytes(b"this is no daybook, whatever its name says" * 100)
+    with pytest.raises(DaybookDamaged, match="does not begin like segment 1"):
         FileDaybook(tmp_path, wait=0)
     path.write_bytes(good)
     with_book(tmp_path, lambda book: asyncio.sleep(0))
@@ -255,36 +254,18 @@ def test_folder_and_file_are_for_the_owner_alone(tmp_path: Path) -> None:
     with_book(tmp_path, steps)
 
 
-class FullDisk:
-    """Makes the book's own connection fail like a full disk does: SQLite may not grow the file any more."""
-
-    def __init__(self, book: FileDaybook) -> None:
-        self._conn = book._conn
-
-    def __enter__(self) -> None:
-        (pages,) = self._conn.execute("PRAGMA page_count").fetchone()
-        self._conn.execute(f"PRAGMA max_page_count = {pages}")
-
-    def __exit__(self, *_: object) -> None:
-        self._conn.execute("PRAGMA max_page_count = 1000000")
-
-
-BIG = "x" * 5000
-"""makes a row larger than what a page has left"""
-
-
 def test_a_full_disk_refuses_calls_and_lets_running_ones_write_their_outcome_later(tmp_path: Path) -> None:
     async def steps(book: FileDaybook) -> None:
         running = intent(book.next_n(), book.name)
         await book.open(running)
         with FullDisk(book):
             with pytest.raises(Unavailable, match="cannot be written"):
-                await book.open(intent(book.next_n(), book.name, user_agent=BIG))
+                await book.open(intent(book.next_n(), book.name, user_agent="x"))
             assert book.trouble is not None
             with pytest.raises(Unavailable):  # at once, without another try
                 await book.open(intent(book.next_n(), book.name))
             closing = asyncio.ensure_future(
-                book.close(running.id, running.n, State.DONE, outcome(native_finish_reason=BIG))
+                book.close(running.id, running.n, State.DONE, outcome(native_finish_reason="x"))
             )
             done, _ = await asyncio.wait([closing], timeout=0.35)
             assert not done
@@ -304,7 +285,7 @@ def test_a_close_gives_up_after_its_time_and_may_be_repeated(tmp_path: Path, mon
         call = intent(book.next_n(), book.name)
         await book.open(call)
         with FullDisk(book), pytest.raises(Unavailable):
-            await book.close(call.id, call.n, State.DONE, outcome(native_finish_reason=BIG))
+            await book.close(call.id, call.n, State.DONE, outcome(native_finish_reason="x"))
         assert await book.close(call.id, call.n, State.DONE, outcome()) == 2
 
     with_book(tmp_path, steps)
@@ -316,7 +297,7 @@ def test_shutting_the_book_is_a_last_try_for_an_outcome_that_could_not_be_writte
         call = intent(book.next_n(), book.name)
         await book.open(call)
         with FullDisk(book):
-            end = outcome(native_finish_reason=BIG)
+            end = outcome(native_finish_reason="x")
             closing = asyncio.ensure_future(book.close(call.id, call.n, State.DONE, end))
             await asyncio.wait([closing], timeout=0.05)
             assert book.trouble is not None
@@ -332,7 +313,7 @@ def test_the_book_recovers_by_itself_when_the_disk_does(tmp_path: Path, monkeypa
 
     async def steps(book: FileDaybook) -> None:
         with FullDisk(book), pytest.raises(Unavailable):
-            await book.open(intent(book.next_n(), book.name, user_agent=BIG))
+            await book.open(intent(book.next_n(), book.name, user_agent="x"))
         await one_call(book)
         assert book.trouble is None
 
@@ -342,7 +323,7 @@ def test_the_book_recovers_by_itself_when_the_disk_does(tmp_path: Path, monkeypa
 def test_a_lost_sync_stops_all_acknowledging(tmp_path: Path) -> None:
     async def steps(book: FileDaybook) -> None:
         await one_call(book)
-        book._keeper.lost = "the disk refused a sync of the daybook (Input/output error)"
+        book._keeper.fail(OSError(5, "Input/output error"))
         with pytest.raises(Unavailable, match="refused a sync"):
             await book.open(intent(book.next_n(), book.name))
         assert book.trouble is not None
@@ -350,7 +331,7 @@ def test_a_lost_sync_stops_all_acknowledging(tmp_path: Path) -> None:
     with_book(tmp_path, steps)
 
 
-def test_after_shutdown_nothing_is_taken_and_the_log_is_gone(tmp_path: Path) -> None:
+def test_after_shutdown_nothing_is_taken_and_only_the_book_is_left(tmp_path: Path) -> None:
     async def run() -> Path:
         book = FileDaybook(tmp_path)
         running = intent(book.next_n(), book.name)
@@ -364,17 +345,56 @@ def test_after_shutdown_nothing_is_taken_and_the_log_is_gone(tmp_path: Path) -> 
         return book.path
 
     path = asyncio.run(run())
-    assert not path.with_name(path.name + "-wal").exists()
+    assert {file.name for file in path.parent.iterdir()} == {"lock", path.name}
 
 
-def test_commits_of_the_power_book_are_synchronous(tmp_path: Path) -> None:
+def test_commits_of_the_power_book_are_on_the_disk_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def watched(fd: int) -> None:
+        real(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr("routebook.daybook.book.os.fdatasync", watched)
+
     async def run() -> None:
-        for durability, level in (("process", 1), ("power", 2)):
-            book = FileDaybook(tmp_path, durability=durability)  # type: ignore[arg-type]
-            assert book._conn.execute("PRAGMA synchronous").fetchone() == (level,)
-            assert book._conn.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
-            assert book._conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            await book.aclose()
+        book = FileDaybook(tmp_path, durability="power")
+        for _ in range(3):
+            await one_call(book)
+            assert synced[-1] == book.path.stat().st_size
+        assert len(synced) >= book.commits == 6
+        await book.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_sync_that_fails_in_a_power_book_is_never_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def refused(fd: int) -> None:
+        tried.append(fd)
+        raise OSError(5, "Input/output error")
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, durability="power")
+        call = intent(book.next_n(), book.name)
+        await book.open(call)
+        monkeypatch.setattr("routebook.daybook.book.GIVE_UP_AFTER", 0.0)
+        monkeypatch.setattr("routebook.daybook.book.os.fdatasync", refused)
+        with pytest.raises(Unavailable, match="refused a sync"):
+            await book.close(call.id, call.n, State.DONE, outcome())
+        with pytest.raises(Unavailable, match="refused a sync"):
+            await book.open(intent(book.next_n(), book.name))
+        with pytest.raises(Unavailable, match="refused a sync"):
+            await book.close(call.id, call.n, State.DONE, outcome())
+        assert len(tried) == 1
+        assert book.trouble is not None
+        await book.aclose()
 
     asyncio.run(run())
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from routebook.core.generation import State
-from routebook.daybook import folder, rows
+from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.reading import read_daybooks
+from routebook.daybook.shelf import DaybookDamaged
 from routebook.observe.clock import SystemDice
 from tests.unit.daybook.samples import intent, outcome
 
@@ -30,7 +30,7 @@ def test_there_is_no_daybook_where_no_gateway_ran(tmp_path: Path) -> None:
 def test_a_folder_whose_owner_died_while_making_it_is_no_daybook_yet(tmp_path: Path) -> None:
     name, lock = folder.claim(tmp_path, 0, SystemDice())
     assert read_daybooks(tmp_path) == []
-    folder.create_private(folder.segment(tmp_path, name))
+    (folder.root(tmp_path) / name / "next").write_bytes(b"")
     assert read_daybooks(tmp_path) == []
     lock.release()
 
@@ -56,41 +56,14 @@ def test_the_book_is_read_while_its_owner_writes_and_after_it_has_gone(tmp_path:
         assert found.outcome == outcome()
         assert reader.read(5) is None
         assert [[row.state for row in group] for group in reader.calls()] == [[State.INTENT, State.DONE]] * 4
+        assert reader.findings() == []
 
 
-def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    async def run() -> None:
-        book = FileDaybook(tmp_path)
-        await write(book, 1)
-        (reader,) = read_daybooks(tmp_path)
-        with reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader._conn.execute("DELETE FROM rows")
-        await book.aclose()
-
-    asyncio.run(run())
-
-
-def test_calls_are_grouped_across_the_steps_of_a_scan_and_across_gaps(tmp_path: Path) -> None:
-    conn = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
-    for statement in rows.SCHEMA:
-        conn.execute(statement)
-    numbers = [*range(1, 600), 5000, 5001, 99_999]
-    entries = [(n, f"gen-{n}", state, b"") for state in (State.INTENT, State.DONE) for n in numbers]
-    rows.insert(conn, 1, entries)
-    groups = list(rows.calls(conn))
-    assert [group[0].n for group in groups] == numbers
-    assert {tuple(row.state for row in group) for group in groups} == {(State.INTENT, State.DONE)}
-    assert rows.highest(conn) == (2 * len(numbers), 99_999)
-    conn.close()
-
-
-def test_a_batch_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    conn = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
-    for statement in rows.SCHEMA:
-        conn.execute(statement)
-    rows.insert(conn, 150, [(1, "gen-1", State.INTENT, b"")])
-    with pytest.raises(sqlite3.IntegrityError):
-        rows.insert(conn, 1, [(n, f"gen-{n}", State.INTENT, b"") for n in range(200)])
-    assert rows.highest(conn) == (150, 1)
-    assert not conn.in_transaction
-    conn.close()
+def test_a_book_of_an_older_form_is_neither_read_nor_passed_over(tmp_path: Path) -> None:
+    name, lock = folder.claim(tmp_path, 0, SystemDice())
+    lock.release()
+    (folder.root(tmp_path) / name / "0000000001.sqlite").write_bytes(b"SQLite format 3\0")
+    with pytest.raises(DaybookDamaged, match="move the folder"):
+        read_daybooks(tmp_path)
+    with pytest.raises(DaybookDamaged, match="move the folder"):
+        FileDaybook(tmp_path, wait=0)

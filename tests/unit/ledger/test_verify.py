@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from routebook.core.generation import Amendment, State
+from routebook.core.generation import Amendment, Row, State
 from routebook.core.money import Charge
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.reading import read_daybooks
@@ -21,6 +20,7 @@ from routebook.store.memory import MemoryStore
 from routebook.store.port import Store
 from routebook.store.sqlite import SqliteStore
 from routebook.wire import codec
+from tests.unit.daybook.forge import forge
 from tests.unit.daybook.samples import ACCEPTED_NS, charge, intent, outcome
 
 HALF_DAY = 12 * 3600 * 10**9
@@ -66,11 +66,17 @@ def on_a_book(home: Path, steps: Callable[[FileDaybook, Store], Awaitable[None]]
     asyncio.run(run())
 
 
-def spoil(book: FileDaybook, statement: str, *values: object) -> None:
-    """Change rows behind the owner's back."""
-    conn = sqlite3.connect(book.path, isolation_level=None, timeout=5)
-    conn.execute(statement, values)
-    conn.close()
+def spoil(book: FileDaybook, change: Callable[[list[Row]], list[Row]]) -> None:
+    """Change rows behind the owner's back, by somebody who knows the format."""
+    forge(book.path, change)
+
+
+def without(*sequences: int) -> Callable[[list[Row]], list[Row]]:
+    return lambda rows: [row for row in rows if row.seq not in sequences]
+
+
+def with_blob(seq: int, blob: bytes) -> Callable[[list[Row]], list[Row]]:
+    return lambda rows: [msgspec.structs.replace(row, blob=blob) if row.seq == seq else row for row in rows]
 
 
 def test_a_good_book_holds_shipped_or_not_beside_its_owner_and_after_it(tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_a_good_book_holds_shipped_or_not_beside_its_owner_and_after_it(tmp_path
     on_a_book(tmp_path, steps)
     stopped = asyncio.run(proof(tmp_path, None))
     assert stopped.holds
-    assert [check.name for check in stopped.checks] == ["calls", "sequence", "identity", "lines"]
+    assert [check.name for check in stopped.checks] == ["calls", "sequence", "chain", "identity", "lines"]
 
 
 def test_the_sqlite_store_is_proved_the_same_way(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_without_a_daybook_there_is_nothing_that_does_not_hold(tmp_path: Path) -
 
 def test_a_missing_row_is_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "DELETE FROM rows WHERE seq IN (4, 5, 8)")
+        spoil(book, without(4, 5, 8))
         report = await proof(tmp_path, store)
         assert not report.holds
         sequence = check(report, "sequence")
@@ -139,7 +145,7 @@ def test_a_missing_row_is_named(tmp_path: Path) -> None:
 
 def test_an_outcome_without_an_intent_is_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "DELETE FROM rows WHERE seq = 3")
+        spoil(book, without(3))
         report = await proof(tmp_path, store)
         assert not check(report, "calls").holds
         assert "call 2 of daybook" in check(report, "identity").failures[0]
@@ -150,7 +156,7 @@ def test_an_outcome_without_an_intent_is_named(tmp_path: Path) -> None:
 
 def test_a_second_outcome_is_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "INSERT INTO rows SELECT 15, n, id, state, blob FROM rows WHERE seq = 2")
+        spoil(book, lambda rows: [*rows, msgspec.structs.replace(rows[1], seq=15)])
         report = await proof(tmp_path, store)
         assert not check(report, "calls").holds
         assert "1 intents, 2 ends" in check(report, "identity").failures[0]
@@ -161,7 +167,7 @@ def test_a_second_outcome_is_named(tmp_path: Path) -> None:
 
 def test_rows_under_another_calls_number_are_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "UPDATE rows SET n = 99 WHERE n = 3")
+        spoil(book, lambda rows: [msgspec.structs.replace(row, n=99) if row.n == 3 else row for row in rows])
         assert "does not name it" in check(await proof(tmp_path, store), "identity").failures[0]
 
     on_a_book(tmp_path, steps)
@@ -169,7 +175,7 @@ def test_rows_under_another_calls_number_are_named(tmp_path: Path) -> None:
 
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "UPDATE rows SET blob = x'ff' WHERE seq = 2")
+        spoil(book, with_blob(2, b"\xff"))
         assert "cannot be read" in check(await proof(tmp_path, store), "identity").failures[0]
 
     on_a_book(tmp_path, steps)
@@ -191,7 +197,7 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_money_that_its_lines_do_not_explain_is_named(tmp_path: Path, wrong: Charge, says: str) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
-        spoil(book, "UPDATE rows SET blob = ? WHERE seq = 2", codec.pack(outcome(charge=wrong)))
+        spoil(book, with_blob(2, codec.pack(outcome(charge=wrong))))
         failures = check(await proof(tmp_path, store), "lines").failures
         assert says in failures[0]
         assert failures[0].startswith("gen-")
@@ -226,7 +232,7 @@ def test_unpriced_calls_are_counted_apart(tmp_path: Path) -> None:
 def test_a_changed_copy_in_the_store_is_named(tmp_path: Path) -> None:
     async def steps(book: FileDaybook, store: Store) -> None:
         await Shipper(book, store).ship_once()
-        spoil(book, "UPDATE rows SET blob = ? WHERE seq = 2", codec.pack(outcome(native_finish_reason="other")))
+        spoil(book, with_blob(2, codec.pack(outcome(native_finish_reason="other"))))
         failures = check(await proof(tmp_path, store), "shipped").failures
         assert len(failures) == 1
         assert "differs from the rows" in failures[0]
