@@ -33,7 +33,7 @@ def metered(events: list[Event]) -> dict[str, Any]:
     meter = Meter()
     for event in events:
         meter.feed(event)
-    known = {name: getattr(meter, name) for name in Meter.__slots__ if not name.startswith("_")}
+    known = {name: getattr(meter, name) for name in Meter.__struct_fields__ if not name.startswith("_")}
     return {**known, "usage": compact(meter.usage), "reported": meter.reported}
 
 

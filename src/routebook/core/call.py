@@ -217,6 +217,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """input_audio parts over all messages"""
     ignored: tuple[tuple[str, str], ...] = ()
     """(parameter, why) that the gateway itself does not act on: recorded, never dropped in silence"""
+    common: bool = False
+    """`raw` holds nothing but members that mean the same to everybody who speaks the caller's dialect: none is null,
+    and of two that say the same there is only one"""
 
     @property
     def images(self) -> int:

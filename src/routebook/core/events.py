@@ -1,7 +1,8 @@
 """What a provider's answer is made of, in any dialect: the canonical events.
 
 A reader turns bytes into these, a meter counts them, a writer turns them into the caller's dialect. Order in a good
-answer: Start, (Delta | Plain)*, Finish (one a choice), Usage (any number, the last counts), and nothing after that.
+answer: Start, (Delta | Plain)*, Finish (one a choice), Counted (any number, the last counts), and nothing after that.
+The commonest whole answer is one `Whole` instead, which is a Delta to whoever does not look closer.
 `Failed` may come at any place and ends the answer.
 """
 
@@ -120,6 +121,22 @@ class Failed(msgspec.Struct, frozen=True):
     """The answer ended badly: an error in the body, a cut-off stream, bytes that are not the dialect."""
 
     fault: Fault
+
+
+class Whole(Delta, frozen=True):
+    """A whole answer that is one message of text alone, in one event: says what `parts` say one by one.
+
+    A reader that gives it gives nothing else. `text` is not empty, and every count is known to be believable.
+    """
+
+    start: Start = Start()
+    finish: Finish = Finish("stop")
+    usage: Usage = Usage()
+
+    def parts(self) -> list[Event]:
+        """The same answer for whoever needs it in pieces."""
+        said = Delta(index=self.index, role=self.role, text=self.text)
+        return [self.start, said, self.finish, Counted(self.usage)]
 
 
 Event = Start | Delta | Plain | Finish | Counted | Failed

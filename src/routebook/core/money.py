@@ -126,9 +126,12 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
+_normalize: Callable[[Decimal], Decimal] = EXACT.normalize
+
+
 def tidy(value: Decimal) -> Decimal:
     """The same amount without trailing zeros and without exponent, as people expect to read it in JSON."""
-    short = value.normalize(EXACT)
+    short = _normalize(value)
     if short.adjusted() <= 0:  # below ten, so there is no exponent to take out
         return short
     return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=EXACT)  # type: ignore[operator]
@@ -139,3 +142,6 @@ add: Callable[[Decimal, Decimal], Decimal] = EXACT.add
 
 subtract: Callable[[Decimal, Decimal], Decimal] = EXACT.subtract
 """left - right with every digit kept, as `add`"""
+
+multiply: Callable[[Decimal | int, Decimal], Decimal] = EXACT.multiply
+"""left x right with every digit kept, as `add`"""

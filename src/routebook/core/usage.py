@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+COUNT_MAX = 10**9
+"""No model takes or makes more tokens in one answer: a count beyond it is a provider's mistake, and unknown."""
+
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Counts of one answer, all in tokens unless named otherwise. Later reports of a stream replace earlier ones."""

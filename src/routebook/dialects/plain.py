@@ -17,7 +17,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from routebook.core.events import Plain
-from routebook.wire import sse, text
+from routebook.wire import codec, sse, text
+from routebook.wire.codec import decode_text
 
 TRIES_MAX = 8
 """A provider whose frames never repeat is not studied any longer than this."""
@@ -66,6 +67,7 @@ class Lane:
         "_close",
         "_cut",
         "_first",
+        "_from",
         "_gap",
         "_head",
         "_last",
@@ -76,6 +78,7 @@ class Lane:
         "_skip",
         "_step",
         "_tail",
+        "_to",
         "_tries",
         "_two",
         "_wires",
@@ -96,6 +99,9 @@ class Lane:
         self._last = self._gap = self._blank = b""
         self._at = self._step = self._skip = self._two = 0
         self._cut: int | None = None
+        self._from = 0
+        self._to: int | None = None
+        """where the text stands in a read of one frame, with its quotes"""
         self._close = b""
         """the fixed bytes at the end of a payload"""
         self._one: re.Pattern[bytes] | None = None
@@ -163,6 +169,7 @@ class Lane:
                 self._skip = len(first) - first.rfind(b"\n") - 1
                 self._cut = -len(self._close) - len(end) // 2 + 1 or None
                 self._two = 2 * len(self._gap)
+                self._from, self._to = len(first) - 1, 1 - len(self._last) or None
                 if self._one is not None:
                     self._two += 2 * (len(self._tail.fixed) + len(self.varied))
                 self._wires = 0
@@ -183,14 +190,25 @@ class Lane:
 
     def one(self, data: bytes) -> Plain | None:
         """The commonest read of all: one learned frame and nothing else. None for everything that is not that."""
-        if len(data) < self._two and data.startswith(self._first) and data.endswith(self._last):
-            piece = data[len(self._first) : -len(self._last)]
-            if self._one is not None:
-                piece = self._text_of(piece) or b""
-            if piece:
-                self._tries = 0
-                return text.plain(self.index, [piece])
-        return None
+        if len(data) >= self._two or not data.startswith(self._first) or not data.endswith(self._last):
+            return None
+        quoted = data[self._from : self._to]
+        if self._one is not None:
+            piece = self._text_of(quoted[1:-1])
+            run = text.plain(self.index, [piece]) if piece else None
+        elif len(quoted) > 2:  # what text.plain does, without its calls: this runs once an event of a paced stream
+            try:
+                said = decode_text(quoted)
+            except codec.BAD:
+                return None
+            chars = len(said)
+            size = chars if said.isascii() else len(quoted) - 2 if 92 not in quoted else len(said.encode())
+            run = Plain(self.index, [quoted[1:-1]], size, chars)
+        else:
+            return None
+        if run is not None:
+            self._tries = 0
+        return run
 
     def take(self, data: bytes) -> tuple[Plain | None, bytes]:
         """(the run of learned frames that the bytes begin with, the bytes behind it); `data` begins with an event."""

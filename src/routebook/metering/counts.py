@@ -45,7 +45,7 @@ class _Whole:
         return part
 
 
-def _plain(usage: Usage) -> bool:
+def is_text(usage: Usage) -> bool:
     """True for the common report: nothing in it but text, cache reads and reasoning."""
     return not (
         usage.cache_write
@@ -60,7 +60,7 @@ def _plain(usage: Usage) -> bool:
 
 def split(usage: Usage) -> Counts:
     """Disjoint counts of one usage report; unknown counts are taken as none of that kind."""
-    if _plain(usage):
+    if is_text(usage):
         cached, reasoning = usage.cached or 0, usage.reasoning or 0
         prompt_left, completion_left = (usage.prompt or 0) - cached, (usage.completion or 0) - reasoning
         if cached >= 0 <= prompt_left and reasoning >= 0 <= completion_left:

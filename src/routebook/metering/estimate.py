@@ -5,12 +5,13 @@ Both lean to the safe side: the bound is never below what a provider can bill fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
 
 from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Endpoint
-from routebook.core.money import EXACT, ZERO, PriceSheet
+from routebook.core.money import EXACT, ZERO, PriceSheet, multiply
 from routebook.core.usage import Usage
 from routebook.metering.pricing import COMPLETION_ITEMS, PROMPT_ITEMS, is_priced, rate_of
 
@@ -22,6 +23,9 @@ DEFAULT_COMPLETION_TOKENS = 4096
 """Held for an answer whose length neither the caller nor the catalogue bounds."""
 UNKNOWN_CONTEXT = 131_072
 """Counts for a part of unknown size (an image by URL) where the endpoint's context is not known."""
+
+fma: Callable[[Decimal | int, Decimal, Decimal], Decimal] = EXACT.fma
+"""first x second + third with every digit kept"""
 
 
 def prompt_bound(call: Call, endpoint: Endpoint) -> int:
@@ -45,21 +49,25 @@ def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decima
     Searches that a provider runs by itself are not in it: nobody can say beforehand how many there will be.
     """
     sheet = endpoint.pricing
-    if sheet is None or not is_priced(sheet):
+    worst = None if sheet is None else _worst_rates(sheet)
+    if worst is None:
         return None
-    prompt_rate, completion_rate, request, image, raised = _worst_rates(sheet)
-    cost = EXACT.fma(prompt_bound(call, endpoint), prompt_rate, request)
-    cost = EXACT.fma(completion_bound(call, endpoint), completion_rate, cost)
+    prompt_rate, completion_rate, cost, image, raised = worst
+    cost = fma(prompt_bound(call, endpoint), prompt_rate, cost)
+    cost = fma(completion_bound(call, endpoint), completion_rate, cost)
     if call.media_prompt:
-        cost = EXACT.fma(call.media_prompt, image, cost)
+        cost = fma(call.media_prompt, image, cost)
     if raised is not None:
-        cost = EXACT.multiply(cost, raised)
-    return EXACT.fma(cost, accounting.markup, cost) if accounting.markup else cost
+        cost = multiply(cost, raised)
+    return fma(cost, accounting.markup, cost) if accounting.markup else cost
 
 
 @lru_cache(maxsize=8192)
-def _worst_rates(sheet: PriceSheet) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal | None]:
-    """The highest (prompt, completion, request, image) price of a sheet, and the factor of a negative discount."""
+def _worst_rates(sheet: PriceSheet) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal | None] | None:
+    """The highest (prompt, completion, request, image) price of a sheet, and the factor of a negative discount.
+    None if it has no price."""
+    if not is_priced(sheet):
+        return None
     prompt = _worst(sheet, tuple(key for _, key in PROMPT_ITEMS))
     completion = _worst(sheet, tuple(key for _, key in COMPLETION_ITEMS))
     request, image = _worst(sheet, ("request",)), _worst(sheet, ("image",))

@@ -9,10 +9,24 @@ from __future__ import annotations
 from decimal import Decimal, getcontext, setcontext
 from functools import lru_cache
 
+import msgspec
+
 from routebook.core.catalog import Accounting
-from routebook.core.money import EXACT, PRICE_KEYS, ZERO, Charge, Line, Prices, PriceSheet, tidy
+from routebook.core.money import (
+    EXACT,
+    PRICE_KEYS,
+    ZERO,
+    Charge,
+    Line,
+    Prices,
+    PriceSheet,
+    add,
+    multiply,
+    subtract,
+    tidy,
+)
 from routebook.core.usage import Usage
-from routebook.metering.counts import Counts, split
+from routebook.metering.counts import Counts, is_text, split
 
 _FALLBACKS = {
     "input_cache_read": ("prompt",),
@@ -85,6 +99,50 @@ def _rates(prices: Prices) -> Rates:
     return {item: rate_of(prices, key) for item, key in (*PROMPT_ITEMS, *COMPLETION_ITEMS)}
 
 
+class _Flat(msgspec.Struct, frozen=True, gc=False):
+    """What the commonest charge needs of a sheet whose prices hold for every call: text, priced by the token."""
+
+    prompt: Decimal
+    completion: Decimal
+    cached: Decimal
+    cached_note: str | None
+    reasoning: Decimal
+    reasoning_note: str | None
+    saves: Decimal | None
+    """USD that a cached token is cheaper than a plain one; None without cache prices"""
+    searches: bool
+    """searches have a price"""
+    source: str
+    revision: str | None
+
+
+@lru_cache(maxsize=8192)
+def _flat(sheet: PriceSheet) -> _Flat | None:
+    """None for a sheet with overrides, a discount, a price for each request, or without one for text."""
+    base = sheet.base
+    if sheet.overrides or sheet.discount or base.request or base.prompt is None or base.completion is None:
+        return None
+    cached, cached_note = rate_of(base, "input_cache_read")
+    reasoning, reasoning_note = rate_of(base, "internal_reasoning")
+    if cached is None or reasoning is None:
+        return None
+    has_cache = not (
+        base.input_cache_read is None and base.input_cache_write is None and base.input_cache_write_1h is None
+    )
+    return _Flat(
+        base.prompt,
+        base.completion,
+        cached,
+        cached_note,
+        reasoning,
+        reasoning_note,
+        subtract(base.prompt, cached) if has_cache else None,
+        bool(base.web_search),
+        sheet.source,
+        sheet.revision or None,
+    )
+
+
 def price(
     usage: Usage,
     sheet: PriceSheet | None,
@@ -100,7 +158,13 @@ def price(
     `contacted` False means that no provider was reached, so the charge is a known zero without lines."""
     if not contacted:
         return Charge(lines=())
-    if sheet is None or not is_priced(sheet):
+    if sheet is None:
+        return Charge(unpriced=True)
+    if not (images or insured or is_byok) and (flat := _flat(sheet)) is not None and is_text(usage):
+        charge = _text_charge(usage, flat, accounting.markup)
+        if charge is not None:
+            return charge
+    if not is_priced(sheet):
         return Charge(unpriced=True)
     outer = getcontext()
     setcontext(EXACT)
@@ -114,6 +178,53 @@ def is_priced(sheet: PriceSheet) -> bool:
     """True if the sheet says what a call costs at all."""
     base = sheet.base
     return base.prompt is not None or base.completion is not None or base.request is not None
+
+
+def _text_charge(usage: Usage, flat: _Flat, markup: Decimal) -> Charge | None:
+    """`_charge` of a call that is nothing but text; None where searches are billed or counts contradict each other."""
+    cached, reasoning = usage.cached or 0, usage.reasoning or 0
+    prompt, completion = (usage.prompt or 0) - cached, (usage.completion or 0) - reasoning
+    if cached < 0 or prompt < 0 or reasoning < 0 or completion < 0 or (flat.searches and usage.web_searches):
+        return None
+    lines: list[Line] = []
+    prompt_cost = completion_cost = ZERO
+    saved: Decimal | None = None
+    if prompt:
+        prompt_cost = multiply(prompt, flat.prompt)
+        lines.append(Line("prompt", prompt_cost, prompt, flat.prompt))
+    if cached:
+        cost = multiply(cached, flat.cached)
+        lines.append(Line("cache_read", cost, cached, flat.cached, flat.cached_note))
+        prompt_cost = add(prompt_cost, cost)
+        if flat.saves is not None:
+            saved = multiply(cached, flat.saves)
+    if completion:
+        completion_cost = multiply(completion, flat.completion)
+        lines.append(Line("completion", completion_cost, completion, flat.completion))
+    if reasoning:
+        cost = multiply(reasoning, flat.reasoning)
+        lines.append(Line("reasoning", cost, reasoning, flat.reasoning, flat.reasoning_note))
+        completion_cost = add(completion_cost, cost)
+    upstream = total = add(prompt_cost, completion_cost)
+    if markup:
+        extra = multiply(upstream, markup)
+        lines.append(Line("markup", extra, None, markup))
+        total = add(upstream, extra)
+        if saved is not None:
+            saved = add(saved, multiply(saved, markup))
+    upstream = tidy(upstream)
+    return Charge(
+        tidy(total) if markup else upstream,
+        upstream,
+        tidy(prompt_cost),
+        tidy(completion_cost),
+        None if saved is None else tidy(saved),
+        tuple(lines),
+        False,
+        False,
+        flat.source,
+        flat.revision,
+    )
 
 
 def _charge(

@@ -6,7 +6,7 @@ decoding into a struct field of type Decimal keeps every digit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -25,9 +25,8 @@ _json = msgspec.json.Encoder(decimal_format="number")
 _pack = msgspec.msgpack.Encoder(decimal_format="string")
 
 
-def encode(value: Any) -> bytes:
-    """JSON bytes of any value msgspec knows; Decimal becomes a JSON number with exactly its digits."""
-    return _json.encode(value)
+encode: Callable[[Any], bytes] = _json.encode
+"""JSON bytes of any value msgspec knows; Decimal becomes a JSON number with exactly its digits."""
 
 
 def decode(data: bytes | str) -> Any:
@@ -58,14 +57,23 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(kind).decode
 
 
-def pack(value: Any) -> bytes:
-    """msgpack bytes of a struct; Decimal travels as its string, so no digit is lost."""
-    return _pack.encode(value)
+pack: Callable[[Any], bytes] = _pack.encode
+"""msgpack bytes of a struct; Decimal travels as its string, so no digit is lost."""
 
 
 def unpack(data: bytes, kind: type[T]) -> T:
     """The struct that `pack` wrote."""
     return msgspec.msgpack.decode(data, type=kind)
+
+
+def unpacker(kind: type[T]) -> Callable[[bytes], T]:
+    """What unpacks this type, made once."""
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+def array_of(parts: Iterable[bytes], count: int) -> bytes:
+    """A msgpack array of `count` elements from what is packed already; `parts` joined are the elements."""
+    return b"".join((b"\xdd", count.to_bytes(4, "big"), *parts))
 
 
 _LET_THROUGH = (UnicodeDecodeError, RecursionError, ArithmeticError)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from routebook.core.events import Delta, Event, Plain
+from routebook.core.events import Delta, Event, Plain, Whole
 from routebook.wire import codec
 
 
@@ -49,6 +49,8 @@ def expand(events: Iterable[Event]) -> list[Event]:
             out += [Delta(index=event.index, text=said) for said in others]
             if event.report is not None:
                 out.append(event.report())
+        elif isinstance(event, Whole):
+            out += event.parts()
         else:
             out.append(event)
     return out

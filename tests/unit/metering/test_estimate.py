@@ -16,6 +16,7 @@ from routebook.core.usage import Usage
 from routebook.metering.estimate import completion_bound, cost_bound, estimate, prompt_bound, tokens_of
 from routebook.metering.pricing import price
 from tests.unit.metering.money import ACCOUNTINGS, sheets, usages
+from tests.unit.metering.slow import slow_bound
 
 PROVIDER = Provider("acme", "Acme", "openai_chat", "https://acme.example/v1")
 
@@ -92,6 +93,21 @@ def test_prices_that_may_come_into_force_are_held_at_their_highest() -> None:
         overrides=(Override(Prices(completion=Decimal(9)), min_prompt_tokens=10),),
     )
     assert cost_bound(call(100, max_tokens=1), endpoint(table), Accounting()) == 628 + 9
+
+
+@given(
+    sheets() | st.builds(PriceSheet, discount=st.just(Decimal("-0.2")), base=st.just(Prices(request=Decimal(1)))),
+    ACCOUNTINGS | st.just(Accounting()),
+    st.integers(0, 10**6),
+    st.none() | st.integers(1, 10**6),
+    st.none() | st.integers(0, 3),
+    st.integers(0, 2),
+)
+def test_every_bound_is_the_plain_one(
+    pricing: PriceSheet, accounting: Accounting, size: int, most: int | None, n: int | None, media: int
+) -> None:
+    asked = call(size, max_tokens=most, n=n, media_prompt=media)
+    assert cost_bound(asked, endpoint(pricing), accounting) == slow_bound(asked, endpoint(pricing), accounting)
 
 
 @given(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from routebook.core.errors import UpstreamLost
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta
-from routebook.core.usage import Usage
-from routebook.metering.meter import COUNT_MAX, Meter
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta, Whole
+from routebook.core.usage import COUNT_MAX, Usage
+from routebook.metering.meter import Meter
 
 
 def fed(*events: Event) -> Meter:
@@ -83,3 +84,25 @@ def test_media_of_the_answer_are_images_or_one_for_audio() -> None:
 
 def test_a_failure_is_an_error_finish() -> None:
     assert fed(Delta(text="a"), Failed(UpstreamLost())).finish_reason == "error"
+
+
+WHOLE = Whole(
+    text="Grüße",
+    start=Start("a", "m", "flex", "fp", "P"),
+    finish=Finish("length", "max", 0),
+    usage=Usage(prompt=10, completion=7),
+)
+
+
+def known(meter: Meter) -> list[object]:
+    return [getattr(meter, name) for name in Meter.__struct_fields__]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [WHOLE, replace(WHOLE, index=3, finish=Finish("stop", index=3)), replace(WHOLE, start=Start(), usage=Usage())],
+)
+def test_a_whole_answer_counts_as_its_parts_do(whole: Whole) -> None:
+    assert known(fed(whole)) == known(fed(*whole.parts()))
+    before = (Start("first"), Delta(index=1, text="b"))
+    assert known(fed(*before, whole)) == known(fed(*before, *whole.parts()))

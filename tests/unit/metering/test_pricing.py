@@ -7,14 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.catalog import Accounting
-from routebook.core.money import Charge, Override, Prices, PriceSheet
+from routebook.core.money import Charge, Override, Prices, PriceSheet, tidy
 from routebook.core.usage import Usage
 from routebook.metering.pricing import is_insured, is_priced, price, prices_for, rate_of
-from tests.unit.metering.money import ACCOUNTINGS, RATES, sheets, total, usages
+from tests.unit.metering.money import ACCOUNTINGS, FRACTIONS, RATES, sheets, total, usages
+from tests.unit.metering.slow import slow_price
 
 
 def sheet(discount: str = "0", overrides: tuple[Override, ...] = (), **prices: str) -> PriceSheet:
@@ -188,6 +189,59 @@ def test_the_lines_sum_to_the_total_exactly(
     assert charge.upstream_prompt is not None
     assert charge.upstream_completion is not None
     assert charge.upstream_prompt + charge.upstream_completion == charge.upstream
+
+
+FREE = st.none() | st.just(Decimal(0)) | RATES
+TEXT_SHEETS = st.builds(
+    PriceSheet,
+    base=st.builds(
+        Prices,
+        prompt=FREE,
+        completion=FREE,
+        request=st.sampled_from([None, None, Decimal(0), Decimal("0.01")]),
+        internal_reasoning=FREE,
+        input_cache_read=FREE,
+        input_cache_write=st.none() | RATES,
+        web_search=st.sampled_from([None, Decimal(0), Decimal("0.005")]),
+    ),
+    discount=st.sampled_from([Decimal(0), Decimal("0.000"), Decimal("0.1"), Decimal("-0.1")]),
+    revision=st.sampled_from(["", "r1"]),
+)
+"""Sheets that say what text costs, and sometimes a little more."""
+COUNTS = st.none() | st.integers(-1, 3_000_000)
+TEXT_USAGES = st.builds(
+    Usage,
+    prompt=COUNTS,
+    completion=COUNTS,
+    reasoning=COUNTS,
+    cached=COUNTS,
+    video_prompt=st.none() | st.integers(0, 9),
+    web_searches=st.sampled_from([None, 0, 3]),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.one_of(st.tuples(TEXT_USAGES, TEXT_SHEETS), st.tuples(usages(), sheets())),
+    st.builds(Accounting, markup=st.just(Decimal(0)) | FRACTIONS, byok_fee=FRACTIONS),
+    st.sampled_from([False, False, True]),
+    st.sampled_from([False, False, True]),
+    st.sampled_from([0, 0, 2]),
+    st.integers(0, 2359),
+)
+def test_every_charge_is_the_plain_one_to_the_digit(
+    case: tuple[Usage, PriceSheet], accounting: Accounting, byok: bool, insured: bool, images: int, hhmm: int
+) -> None:
+    usage, pricing = case
+    charge = price(usage, pricing, accounting, images=images, hhmm=hhmm, is_byok=byok, insured=insured)
+    if not is_priced(pricing):
+        assert charge == Charge(unpriced=True)
+        return
+    plain = slow_price(usage, pricing, accounting, images, hhmm, byok, insured)
+    assert charge == plain
+    for name in ("total", "upstream", "upstream_prompt", "upstream_completion", "cache_discount"):
+        found, meant = getattr(charge, name), getattr(plain, name)
+        assert str(found) == str(None if meant is None else tidy(meant))
 
 
 @given(

@@ -22,6 +22,7 @@ import msgspec
 
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
+from routebook.dialects.openai_chat.common_request import COMMON_MEMBERS
 from routebook.dialects.openai_chat.history import messages_for, tools_for, written
 from routebook.dialects.openai_chat.thinking import reasoning_members
 from routebook.dialects.vendors import Quirks
@@ -42,10 +43,11 @@ ROUTER_MEMBERS = frozenset(
 )
 
 _OWN = frozenset("model messages stream stream_options user max_tokens max_completion_tokens tools".split())
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 _REASONING = frozenset("reasoning reasoning_effort include_reasoning".split())
 
 _GROUPS: tuple[frozenset[str], ...] = (
-    frozenset({"max_tokens", "max_completion_tokens"}),
+    _LIMITS,
     frozenset({"tools", "tool_choice", "parallel_tool_calls"}),
     frozenset({"response_format", "structured_outputs"}),
     frozenset({"logprobs", "top_logprobs"}),
@@ -63,31 +65,63 @@ against an endpoint."""
 _NAMES_PROVIDERS = ("order", "only", "ignore", "allow_fallbacks", "options")
 
 
-_KEYS = {
-    name: b"," + codec.encode(name) + b":"
-    for name in (_LISTED | _OWN | frozenset("metadata service_tier prompt_cache_key safety_identifier store".split()))
-}
+_OFTEN = _LISTED | _OWN | frozenset("metadata service_tier prompt_cache_key safety_identifier store".split())
+_KEYS = {name: b"," + codec.encode(name) + b":" for name in _OFTEN}
 """Names of members as they are written, for those that come often."""
 
+_WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
+
 Bytes = bytes | msgspec.Raw
+Headers = tuple[tuple[str, str], ...]
 
 
 class Known:
     """What every request to one endpoint has in common. Made once for each endpoint of a catalogue."""
 
-    __slots__ = ("_why", "endpoint", "keeps", "model", "quirks", "streamed", "url", "whole")
+    __slots__ = (
+        "_secret",
+        "_signed",
+        "_why",
+        "endpoint",
+        "keeps",
+        "model",
+        "quirks",
+        "streamed",
+        "takes",
+        "url",
+        "whole",
+    )
 
     def __init__(self, endpoint: Endpoint, quirks: Quirks) -> None:
         self.endpoint = endpoint
         self.quirks = quirks
         self.url = endpoint.provider.base_url.rstrip("/") + "/chat/completions"
-        self.model = codec.encode(endpoint.upstream_model)
+        self.model = msgspec.Raw(codec.encode(endpoint.upstream_model))
         common = (*quirks.headers.items(),)
         self.streamed = (("content-type", "application/json"), ("accept", "text/event-stream"), *common)
         self.whole = (("content-type", "application/json"), ("accept", "application/json"), *common)
         self.keeps = quirks.developer and quirks.history == "keep" and quirks.cache == "keep"
         """messages need no look: nothing that can stand in them is refused"""
         self._why: dict[str, str | None] = {}
+        self._secret: str | None = None
+        self._signed = (self.whole, self.streamed)
+        """the headers with that credential"""
+        self.takes = self._takes()
+        """members of a common request that this endpoint gets as they are; it gets model and stream from us"""
+
+    def headers(self, secret: str | None, streamed: bool) -> Headers:
+        """What is sent with a request; the same object every time, as long as the credential is the same."""
+        if secret != self._secret:
+            first = () if secret is None else (("authorization", f"Bearer {secret}"),)
+            self._signed = ((*first, *self.whole), (*first, *self.streamed))
+            self._secret = secret
+        return self._signed[streamed]
+
+    def _takes(self) -> frozenset[str]:
+        quirks = self.quirks
+        taken = {name for name in COMMON_MEMBERS if name not in quirks.rename and self.why_not(name) is None}
+        taken -= set(quirks.rename.values())
+        return frozenset(taken | {"model", "messages", "stream", "stream_options"})
 
     def why_not(self, name: str) -> str | None:
         """The reason for which a parameter is not sent to this endpoint, None if it may be."""
@@ -116,6 +150,34 @@ class Known:
 
 def build(call: Call, known: Known, secret: str | None, losses: Losses) -> HttpRequest:
     """POST {base_url}/chat/completions. The same input gives the same bytes. May raise CannotExpress."""
+    body = _short(call, known) if call.common and call.surface == "openai_chat" else None
+    if body is None:
+        body = _full(call, known, losses)
+    return HttpRequest("POST", known.url, known.headers(secret, call.stream), body)
+
+
+def _short(call: Call, known: Known) -> bytes | None:
+    """The body of a common request to an endpoint that takes all of it as it is; None if it has to be looked at."""
+    if not call.raw.keys() <= known.takes:
+        return None
+    members: dict[str, Any] = {**call.raw, "model": known.model}
+    given = "max_tokens" if "max_tokens" in members else "max_completion_tokens"
+    if given in members:
+        del members[given]
+        if call.chat.max_tokens is not None:  # it may have been clamped; nothing else is changed on its way here
+            members[known.quirks.max_tokens or given] = call.chat.max_tokens
+    if not call.stream:
+        members.pop("stream", None)
+        members.pop("stream_options", None)
+    elif known.quirks.stream_usage:
+        members["stream_options"] = _WITH_USAGE
+    else:
+        members.pop("stream_options", None)
+    return codec.encode(members)
+
+
+def _full(call: Call, known: Known, losses: Losses) -> bytes:
+    """The body of any request."""
     members = _members(call)
     quirks = known.quirks
     body: dict[str, Bytes] = {"model": known.model}
@@ -136,16 +198,13 @@ def build(call: Call, known: Known, secret: str | None, losses: Losses) -> HttpR
         body["stream_options"] = _stream_options(members.get("stream_options"))
     if call.chat.reasoning is not None:
         reasoning_members(call, members, quirks, allowed, body, losses)
-    headers = known.streamed if call.stream else known.whole
-    if secret is not None:
-        headers = (("authorization", f"Bearer {secret}"), *headers)
     parts: list[Bytes] = []
     for name, value in body.items():
         parts.append(_KEYS.get(name) or b"," + codec.encode(name) + b":")
         parts.append(value)
     parts[0] = b'{"model":'
     parts.append(b"}")
-    return HttpRequest("POST", known.url, headers, b"".join(parts))
+    return b"".join(parts)
 
 
 class _Allowed:
@@ -202,7 +261,7 @@ def _own(
             body[name] = codec.encode(hashed(call.user))
         else:
             losses.unsupported("user", "the provider does not take it")
-    elif name in ("max_tokens", "max_completion_tokens"):
+    elif name in _LIMITS:
         field = quirks.max_tokens or name
         # The decoded value, not the caller's bytes: the gateway may have clamped it. One of the two names is enough.
         if (

@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from routebook.core.events import Counted, Event, Finish, Start
-from routebook.core.usage import Usage
+from routebook.core.events import Finish, Start, Whole
+from routebook.core.usage import COUNT_MAX, Usage
 from routebook.dialects.openai_chat.reasons import REASONS
 from routebook.wire import codec
-from routebook.wire.text import plain
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 
 
 # --- usage ------------------------------------------------------------------------------------------------------------
@@ -104,7 +103,7 @@ def common_usage(raw: bytes) -> Usage | None:
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    content: msgspec.Raw
+    content: Annotated[str, msgspec.Meta(min_length=1)]
     role: str | None = None
     refusal: None = None
     annotations: list[Any] | None = None
@@ -169,8 +168,8 @@ def common_report(raw: bytes) -> Usage | None:
     return common_usage(raw) if raw.isascii() and 92 not in raw else None
 
 
-def common_answer(body: bytes) -> list[Event] | None:
-    """The events of a whole answer with one choice that holds nothing but text, None for every other answer."""
+def common_answer(body: bytes) -> Whole | None:
+    """A whole answer with one choice that holds nothing but text, None for every other answer."""
     try:
         found = _answer(body)
     except codec.BAD:
@@ -181,15 +180,24 @@ def common_answer(body: bytes) -> list[Event] | None:
     message = choice.message
     if message.annotations or message.tool_calls or message.images or message.reasoning_details:
         return None
-    content = bytes(message.content)
-    if len(content) < 3 or content[0] != 34 or not choice.finish_reason:
-        return None
-    said = plain(choice.index, [content[1:-1]], message.role or None)
     usage = common_report(bytes(found.usage))
-    if said is None or usage is None:
+    reason = choice.finish_reason
+    if usage is None or not reason:
         return None
-    reason, native = choice.finish_reason, choice.native_finish_reason or choice.finish_reason
-    return [
+    index = choice.index
+    return Whole(
+        index,
+        message.role or None,
+        message.content,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
         Start(
             found.id or None,
             found.model or None,
@@ -197,10 +205,11 @@ def common_answer(body: bytes) -> list[Event] | None:
             found.system_fingerprint or None,
             found.provider or None,
         ),
-        said,
-        Finish(REASONS.get(reason) or REASONS.get(reason.lower(), "stop"), native, choice.index),
-        Counted(usage),
-    ]
+        Finish(
+            REASONS.get(reason) or REASONS.get(reason.lower(), "stop"), choice.native_finish_reason or reason, index
+        ),
+        usage,
+    )
 
 
 # --- chunks -----------------------------------------------------------------------------------------------------------

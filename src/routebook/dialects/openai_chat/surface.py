@@ -17,6 +17,14 @@ import msgspec
 from routebook.core.call import CacheControl, Call, Chat, Message, ProviderWish, ReasoningWish, Tool
 from routebook.core.errors import BadRequest, Fault
 from routebook.dialects.base import Writer
+from routebook.dialects.openai_chat.common_request import (
+    BYTES_MAX,
+    Penalty,
+    Positive,
+    Temperature,
+    Unit,
+    common_call,
+)
 from routebook.dialects.openai_chat.writer import StreamWriter, UnaryWriter, error_body
 from routebook.wire import codec
 from routebook.wire.bulk import LARGE, MARK, LargeBody, Stowed
@@ -25,9 +33,6 @@ DEPTH_MAX = 64
 """levels of nesting of a request body"""
 
 Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
-Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Reasoning(msgspec.Struct):
@@ -47,14 +52,14 @@ class _Body(msgspec.Struct, gc=False):
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     reasoning: _Reasoning | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Unit | None = None
     top_k: int | None = None
     min_p: float | None = None
     top_a: float | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    repetition_penalty: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    repetition_penalty: Temperature | None = None
     seed: int | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
@@ -119,6 +124,10 @@ class ChatSurface:
     def read(self, body: bytes | LargeBody, headers: Mapping[str, str]) -> Call:
         """The call a body asks for; header names in lower case. Raises BadRequest."""
         if isinstance(body, bytes):
+            if len(body) <= BYTES_MAX:
+                session = _session(None, headers) if "x-session-id" in headers else None
+                if (common := common_call(body, session)) is not None:
+                    return common
             return self._read(body, headers)
         stowed = body.stow()
         if stowed is not None:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from routebook.core.errors import Fault, Internal, UpstreamFault
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta, Whole
 from routebook.dialects.base import Receipt, Stamp
 from routebook.dialects.openai_chat.fold import Choice
-from routebook.dialects.openai_chat.receipt import UsageObject, usage_object
+from routebook.dialects.openai_chat.receipt import UNSET, UsageObject, usage_object
 from routebook.wire import codec, sse
 from routebook.wire.text import texts
 
@@ -32,22 +32,18 @@ ERROR_TYPES = frozenset(
 """What the API's schema lets an `error_type` be; ours that are not among them are written as `unmapped`."""
 
 
-class StreamWriter:
-    """Chunks; see dialects.base.Writer."""
+class StreamWriter(msgspec.Struct, eq=False):
+    """Chunks; see dialects.base.Writer. A struct, because that is quicker to make."""
 
-    content_type = "text/event-stream"
-
-    def __init__(self, exclude_reasoning: bool = False) -> None:
-        self._exclude = exclude_reasoning
-        self._stamp: Stamp | None = None
-        self._head = b""
-        self._tail = b"}\n\n"
-        self._roles: set[int] = set()
-        self._frames: dict[int, tuple[bytes, bytes, bytes]] = {}
+    _exclude: bool = False
+    content_type: str = "text/event-stream"
+    _head: bytes = b""
+    _tail: bytes = b"}\n\n"
+    _roles: set[int] = set()
+    _frames: dict[int, tuple[bytes, bytes, bytes]] = {}
 
     def start(self, stamp: Stamp) -> None:
         """Every chunk begins with what the stamp says."""
-        self._stamp = stamp
         head = {
             "id": stamp.id,
             "object": "chat.completion.chunk",
@@ -66,6 +62,8 @@ class StreamWriter:
                 if frame is None:
                     return self._first_plain(event)
                 return frame[0] + frame[1].join(event.texts) + frame[2]
+            case Whole():
+                return b"".join([self.feed(part) for part in event.parts()])
             case Delta():
                 return self._delta(event)
             case Finish():
@@ -146,7 +144,7 @@ class _Message(msgspec.Struct, gc=False):
     """A message that is nothing but text; the members that a longer one has are null."""
 
     role: str
-    content: msgspec.Raw
+    content: str
     refusal: None = None
     reasoning: msgspec.UnsetType | None = None
 
@@ -172,21 +170,18 @@ class _Body(msgspec.Struct, gc=False):
     usage: UsageObject
 
 
-class UnaryWriter:
-    """One body; see dialects.base.Writer."""
+class UnaryWriter(msgspec.Struct, eq=False):
+    """One body; see dialects.base.Writer. A struct, because that is quicker to make."""
 
-    content_type = "application/json"
-
-    def __init__(self, exclude_reasoning: bool = False) -> None:
-        self._exclude = exclude_reasoning
-        self._stamp: Stamp | None = None
-        self._start = Start()
-        self._choices: dict[int, Choice] = {}
-        self._more: dict[str, Any] = {}
-        self._fault: Fault | None = None
-        self._only: Plain | None = None
-        """all that was said, as long as it is one piece of plain text and its finish"""
-        self._finish: Finish | None = None
+    _exclude: bool = False
+    content_type: str = "application/json"
+    _stamp: Stamp = Stamp("", 0, "", None)
+    _only: Whole | None = None
+    """all that was said, as long as it is that"""
+    _start: Start = Start()
+    _choices: dict[int, Choice] = {}
+    _more: dict[str, Any] = {}
+    _fault: Fault | None = None
 
     def start(self, stamp: Stamp) -> None:
         """Who answers."""
@@ -194,22 +189,21 @@ class UnaryWriter:
 
     def feed(self, event: Event) -> bytes:
         """Folds; a unary answer gives nothing before its end."""
+        if isinstance(event, Whole) and self._only is None and not self._choices:
+            self._only = event
+            return b""
+        self._unfold()
         match event:
             case Plain():
-                if self._only is None and not self._choices and len(event.texts) == 1:
-                    self._only = event
-                else:
-                    self._unfold()
-                    self._plain(event)
+                for piece in texts(event):
+                    self._choice(event.index).add(Delta(text=piece), self._more)
+            case Whole():
+                for part in event.parts():
+                    self.feed(part)
             case Delta():
-                self._unfold()
                 self._choice(event.index).add(event, self._more)
             case Finish():
-                if self._only is not None and self._finish is None and self._only.index == event.index:
-                    self._finish = event
-                else:
-                    self._unfold()
-                    self._choice(event.index).finish(event)
+                self._choice(event.index).finish(event)
             case Start():
                 self._start = event
             case Counted() | Failed():
@@ -217,16 +211,11 @@ class UnaryWriter:
         return b""
 
     def _unfold(self) -> None:
-        """More comes than one piece of text: from here on everything is folded."""
+        """More comes than one message of text: from here on everything is folded."""
         only, self._only = self._only, None
         if only is not None:
-            self._plain(only)
-            if self._finish is not None:
-                self._choice(only.index).finish(self._finish)
-
-    def _plain(self, event: Plain) -> None:
-        for piece in texts(event):
-            self._choice(event.index).add(Delta(text=piece), self._more)
+            for part in only.parts():
+                self.feed(part)
 
     def _choice(self, index: int) -> Choice:
         return self._choices.setdefault(index, Choice(index))
@@ -238,12 +227,12 @@ class UnaryWriter:
 
     def end(self, receipt: Receipt) -> bytes:
         """The whole body."""
-        if self._only is not None and self._finish is not None and self._fault is None and self._stamp is not None:
-            return self._short(self._stamp, self._only, self._finish, receipt)
+        if self._only is not None and self._fault is None:
+            return _short(self._stamp, self._only, self._exclude, receipt)
         self._unfold()
         if self._fault is not None:
             self._choice(0).fail(error_object(self._fault))
-        stamp = self._stamp or Stamp("", 0, "", None)
+        stamp = self._stamp
         body: dict[str, Any] = {
             "id": stamp.id,
             "object": "chat.completion",
@@ -260,27 +249,30 @@ class UnaryWriter:
         body["usage"] = usage_object(receipt)
         return codec.encode(body)
 
-    def _short(self, stamp: Stamp, only: Plain, finish: Finish, receipt: Receipt) -> bytes:
-        """The commonest body: one message, which is spliced in as its provider wrote it."""
-        message = _Message("assistant", msgspec.Raw(b'"' + only.texts[0] + b'"'))
-        if self._exclude:
-            message.reasoning = msgspec.UNSET
-        body = _Body(
+    def keepalive(self) -> bytes:
+        """Nothing: the body is one JSON value."""
+        return b""
+
+
+def _short(stamp: Stamp, only: Whole, exclude_reasoning: bool, receipt: Receipt) -> bytes:
+    """The commonest body: one message of text."""
+    start, finish = only.start, only.finish
+    message = _Message("assistant", only.text or "")
+    if exclude_reasoning:
+        message.reasoning = UNSET
+    return codec.encode(
+        _Body(
             stamp.id,
             "chat.completion",
             stamp.created,
             stamp.model,
-            msgspec.UNSET if stamp.provider is None else stamp.provider,
-            self._start.system_fingerprint,
-            msgspec.UNSET if self._start.service_tier is None else self._start.service_tier,
+            UNSET if stamp.provider is None else stamp.provider,
+            start.system_fingerprint,
+            UNSET if start.service_tier is None else start.service_tier,
             [_Choice(only.index, finish.reason, finish.native, message)],
             usage_object(receipt),
         )
-        return codec.encode(body)
-
-    def keepalive(self) -> bytes:
-        """Nothing: the body is one JSON value."""
-        return b""
+    )
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
