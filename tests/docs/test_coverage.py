@@ -44,6 +44,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[timeouts]": settings.Timeouts,
     "[limits]": settings.Limits,
     "[catalog]": settings.CatalogTable,
+    "[routing]": settings.RoutingTable,
 }
 
 

@@ -177,6 +177,7 @@ def _configured(
         moderated=base.moderated if table.moderated is None else table.moderated,
         abortable=base.abortable if table.abortable is None else table.abortable,
         fetches_urls=base.fetches_urls if table.fetches_urls is None else table.fetches_urls,
+        publishes=bool(table.publishes),
     )
 
 
@@ -215,6 +216,9 @@ def _model(table: ModelTable, providers: Mapping[str, Provider], path: KeyPath, 
         input_modalities=tuple(table.input_modalities or ("text",)),
         output_modalities=tuple(table.output_modalities or ("text",)),
         tokenizer=tokenizer_of(table.slug),
+        distillable=table.distillable,
+        hidden=table.hidden,
+        coding_score=table.coding_score,
     )
 
 
@@ -266,7 +270,23 @@ def _endpoint(
         quantization=entry.quantization,
         supported_parameters=None if supported is None else frozenset(supported),
         schedule=() if always else sheets,
+        service_tier=entry.service_tier or _tier_of(tag),
+        region=entry.region,
+        enabled=entry.enabled,
+        input_modalities=_known_set(model.input_modalities),
+        output_modalities=_known_set(model.output_modalities),
     )
+
+
+def _tier_of(tag: str) -> str | None:
+    """`acme/flex` is the flex tier of acme. Source: routing, 8.3."""
+    suffix = tag.rpartition("/")[2]
+    return suffix if suffix in ("flex", "priority") and "/" in tag else None
+
+
+def _known_set(words: Sequence[str] | None) -> frozenset[str] | None:
+    """What the file says of modalities; None where it says nothing, and nothing is filtered."""
+    return None if words is None else frozenset(words)
 
 
 def endpoint_id(model: str, provider: str, upstream: str, tag: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routebook.config.problems import ConfigError, KeyPath, misspelt
-from routebook.config.settings import PricingTable, ProviderTable, Server, Settings
+from routebook.config.settings import PricingTable, ProviderTable, RoutingTable, Server, Settings
 
 QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
 
@@ -59,6 +59,7 @@ def check_settings(settings: Settings) -> None:
     _at_least_zero(settings.timeouts.drain_cancelled, ("timeouts", "drain_cancelled"))
     if settings.limits.body_bytes < 1:
         raise ConfigError("bytes, 1 or more", ("limits", "body_bytes"))
+    _check_routing(settings.routing)
     for index, provider in enumerate(settings.providers):
         _check_provider(provider, ("providers", index))
     for index, model in enumerate(settings.models):
@@ -66,6 +67,15 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(f'a model slug is "author/name", got "{model.slug}"', ("models", index, "slug"))
         if not model.endpoints:
             raise ConfigError("a model needs at least one [[models.endpoints]]", ("models", index))
+        score = model.coding_score
+        if score is not None and not (score.is_finite() and 0 <= score <= 1):
+            raise ConfigError('a score is from "0" to "1"', ("models", index, "coding_score"))
+
+
+def _check_routing(routing: RoutingTable) -> None:
+    for name, low, high in (("attempts", 1, 10), ("retry_percent", 0, 100), ("retry_floor", 0, 1_000_000)):
+        if not low <= getattr(routing, name) <= high:
+            raise ConfigError(f"a whole number from {low} to {high}", ("routing", name))
 
 
 def _check_server(server: Server) -> None:

@@ -62,6 +62,8 @@ class ProviderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """closing the connection stops the bill"""
     fetches_urls: bool | None = None
     """reads URLs of images, videos and files by itself"""
+    publishes: bool | None = None
+    """prompts to its free endpoints may be made public"""
     vendor: str | None = None
     """the known vendor whose quirks, dialect and models apply, where the slug is another one (a second account)"""
 
@@ -99,6 +101,11 @@ class EndpointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     quantization: str | None = None
     supported_parameters: list[str] | None = None
     tag: str | None = None
+    service_tier: Literal["flex", "priority"] | None = None
+    """None = as its tag ends, `acme/flex` is one"""
+    region: str | None = None
+    enabled: bool = True
+    """False: it stands here and is never tried"""
     pricing: PricingTable | list[PricingTable] | None = None
     """a list: each holds from its `effective` day until the next one does"""
 
@@ -112,6 +119,9 @@ class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     input_modalities: list[str] | None = None
     output_modalities: list[str] | None = None
     created: int | None = None
+    distillable: bool | None = None
+    hidden: bool = False
+    coding_score: Decimal | None = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,6 +141,29 @@ class CatalogTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """False: only configured models are served, and the price list is not even loaded"""
 
 
+class RoutingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What holds for every call: what may be routed to at all, and what is done where a request does not say."""
+
+    balance: Literal["price", "order"] = "price"
+    sort: Literal["price", "throughput", "latency", "exacto"] | None = None
+    only: list[str] | None = None
+    ignore: list[str] | None = None
+    zdr: bool = False
+    zdr_groups: list[Literal["anthropic", "openai", "google", "xai", "other"]] | None = None
+    training_paid: bool = True
+    """endpoints that may train on prompts, and cost something"""
+    training_free: bool = True
+    publication_free: bool = True
+    region: str | None = None
+    auto: list[str] | None = None
+    """models of `openrouter/auto`, the best first"""
+    compress: bool | None = None
+    """None: on for endpoints with 8,192 tokens of context or less"""
+    attempts: int = 3
+    retry_percent: int = 20
+    retry_floor: int = 10
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     body_bytes: int = 32 * 2**20
     """largest request body; above it 413"""
@@ -145,3 +178,4 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     catalog: CatalogTable = CatalogTable()
+    routing: RoutingTable = RoutingTable()

@@ -44,6 +44,8 @@ class Provider(msgspec.Struct, frozen=True):
     status_page_url: str | None = None
     headquarters: str | None = None
     datacenters: tuple[str, ...] | None = None
+    publishes: bool = False
+    """prompts to free endpoints may be made public"""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -68,6 +70,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     supports_implicit_caching: bool = False
     schedule: tuple[Dated, ...] = ()
     """every sheet with its date, in order of time; empty where `pricing` holds whenever it is asked"""
+    service_tier: str | None = None
+    """`flex` or `priority`: never considered unless a request asks for it"""
+    region: str | None = None
+    """where it runs, as in-region routing names it (`eu`, `us`)"""
+    enabled: bool = True
+    input_modalities: frozenset[str] | None = None
+    """None = unknown: nothing is filtered for it"""
+    output_modalities: frozenset[str] | None = None
 
     def at(self, moment_ns: int) -> Endpoint:
         """This endpoint with the prices that hold at that moment: what a call pays is decided when it is accepted."""
@@ -99,6 +109,12 @@ class Model(msgspec.Struct, frozen=True):
     hugging_face_id: str | None = None
     knowledge_cutoff: str | None = None
     aliases: tuple[str, ...] = ()
+    distillable: bool | None = None
+    """its author allows training on its text; None = unknown, which nobody who enforces it may take for yes"""
+    hidden: bool = False
+    """served to those who name it, found by no router and by no `~…-latest`"""
+    coding_score: Decimal | None = None
+    """0 to 1: what `openrouter/pareto-code` ranks by"""
 
 
 class Catalog(msgspec.Struct, frozen=True):

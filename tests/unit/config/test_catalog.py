@@ -326,3 +326,47 @@ def test_two_price_tables_of_one_day_are_refused(day: str) -> None:
 def test_a_day_that_is_none_is_refused_at_its_key() -> None:
     error = refused(f"{ACME}{LARGE}[[models.endpoints.pricing]]\neffective = 'soon'\nprompt = '1'")
     assert error.path == ("models", 0, "endpoints", 0, "pricing", 0, "effective")
+
+
+ROUTED = """
+[[providers]]
+slug = "acme"
+dialect = "openai_chat"
+base_url = "http://127.0.0.1:9001/v1/"
+publishes = true
+
+[[models]]
+slug = "acme/large"
+input_modalities = ["text", "image"]
+distillable = true
+hidden = true
+coding_score = "0.7"
+[[models.endpoints]]
+provider = "acme"
+upstream_model = "large"
+[[models.endpoints]]
+provider = "acme"
+upstream_model = "large"
+tag = "acme/flex"
+region = "eu"
+[[models.endpoints]]
+provider = "acme"
+upstream_model = "large"
+tag = "acme/quick"
+service_tier = "priority"
+enabled = false
+"""
+
+
+def test_what_routing_asks_of_endpoints_and_models_comes_from_the_file() -> None:
+    catalog = built(ROUTED)
+    model = catalog.models["acme/large"]
+    assert (model.distillable, model.hidden, model.coding_score) == (True, True, Decimal("0.7"))
+    assert catalog.providers["acme"].publishes
+    assert [(e.service_tier, e.region, e.enabled) for e in model.endpoints] == [
+        (None, None, True),
+        ("flex", "eu", True),
+        ("priority", None, False),
+    ]
+    assert {e.input_modalities for e in model.endpoints} == {frozenset({"text", "image"})}
+    assert {e.output_modalities for e in model.endpoints} == {None}, "what the file does not say is unknown"

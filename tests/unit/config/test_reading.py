@@ -82,6 +82,14 @@ def test_the_example_of_the_reference_is_accepted() -> None:
         ('[[models]]\nslug = "large"\nendpoints = []', ("models", 0, "slug"), ["author/name"]),
         ('[[models]]\nslug = "a/b"\nendpoints = []', ("models", 0), ["at least one"]),
         ('[[models]]\nslug = "a/b"', ("models", 0), ["`endpoints` is missing"]),
+        ("[routing]\nattempts = 0", ("routing", "attempts"), ["1 to 10"]),
+        ("[routing]\nretry_percent = 101", ("routing", "retry_percent"), ["0 to 100"]),
+        ('[routing]\nsort = "beauty"', ("routing", "sort"), ["price, throughput"]),
+        (
+            '[[models]]\nslug = "a/b"\ncoding_score = "1.5"\nendpoints = [{provider = "p", upstream_model = "u"}]',
+            ("models", 0, "coding_score"),
+            ['"0" to "1"'],
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(text: str, path: KeyPath, words: list[str]) -> None:
