@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
+from routebook.cli.reconcile import reconcile
+
 if TYPE_CHECKING:
     from routebook.daybook.reading import ReadOnlyDaybook
     from routebook.ledger.verify import Report
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from routebook.store.port import Store
 
 app = cyclopts.App(name="ledger", help="Prove the book.")
+app.command(reconcile)
 
 
 @app.command

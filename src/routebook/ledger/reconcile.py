@@ -361,7 +361,7 @@ def explain(report: Report, gapless: bool | None, first_ns: int | None) -> None:
         if first_ns is None or (found.end_ns or found.start_ns + 1) <= first_ns:
             likely, why = "before_the_book", "it is older than the first call that the book has"
         elif gapless:
-            likely, why = "off_gateway", "the book has no gap, so no record was lost: it did not pass the gateway"
+            likely, why = "off_gateway", "the book has no gap, so it did not pass the gateway"
         elif gapless is None:
             likely, why = "unknown", "there is no daybook here that could prove that no record was lost"
         else:

@@ -394,7 +394,7 @@ def test_a_book_without_gaps_says_that_the_call_did_not_pass_the_gateway() -> No
     (found,) = report.differences
     assert found.likely == "off_gateway"
     assert found.why == (
-        "the book has no gap, so no record was lost: it did not pass the gateway; "
+        "the book has no gap, so it did not pass the gateway; "
         "no row that the book has is of its key 'laptop'; the book has no call of its model"
     )
 
