@@ -111,12 +111,13 @@ def _take(book: Book, call: Folded, names: frozenset[str], since_ns: int, until_
     book.first_ns = accepted if book.first_ns is None else min(book.first_ns, accepted)
     if accepted >= until_ns or accepted < since_ns:
         return
-    for provider, entry in attempts_of(call):
-        if any(name.lower() in names for name in provider if name):
+    for (slug, name), entry in attempts_of(call):
+        # Two providers may share a display name; it only stands in where the slug is not known.
+        who = slug or name or "?"
+        if who.lower() in names:
             book.entries.append(entry)
         elif entry.billed:
-            slug = next((name for name in provider if name), "?")
-            book.elsewhere[slug] = book.elsewhere.get(slug, 0) + 1
+            book.elsewhere[who] = book.elsewhere.get(who, 0) + 1
 
 
 Provider = tuple[str | None, str | None]

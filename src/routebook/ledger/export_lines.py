@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -164,6 +165,7 @@ _DATED = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|latest)$")
 _VARIANT = re.compile(r":(?:free|beta|nitro|floor|online|thinking|extended|exacto)$")
 
 
+@lru_cache(maxsize=4096)
 def family(model: str) -> str:
     """The name that all spellings of a model have in common: no author, no snapshot date, dashes alone.
 

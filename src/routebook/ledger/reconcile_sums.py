@@ -64,7 +64,7 @@ class _Sums(Comparison):
     def __init__(self, export: Export, book: Book, since_ns: int, until_ns: int, *, ended: bool) -> None:
         super().__init__(export, book, since_ns, until_ns)
         self._ended = ended
-        self._one = all(line.model is None for line in self.lines)
+        self._one = bool(self.lines) and all(line.model is None for line in self.lines)
         self._families = {family(line.model) for line in self.lines if line.model is not None}
         self._searches = any(line.searches for line in self.lines)
         spans = {(line.start_ns, line.end_ns) for line in self.lines if line.end_ns is not None}

@@ -146,6 +146,22 @@ def read(home: Path, store: MemoryStore | None, **more: int) -> Book:
             each.close()
 
 
+def test_a_provider_is_known_by_its_slug_and_by_its_name_only_without_one(tmp_path: Path) -> None:
+    async def fill() -> None:
+        daybook = FileDaybook(tmp_path)
+        namesakes = (attempt(provider_slug="acme-eu"), attempt(provider_slug="", provider_name="Acme"))
+        for row in namesakes:
+            call = intent(daybook.next_n(), daybook.name)
+            await daybook.open(call)
+            await daybook.close(call.id, call.n, State.DONE, outcome(attempts=(row,)))
+        await daybook.aclose()
+
+    asyncio.run(fill())
+    found = read(tmp_path, None)
+    assert len(found.entries) == 1
+    assert found.elsewhere == {"acme-eu": 1}
+
+
 def test_calls_are_found_shipped_or_not_and_each_once(tmp_path: Path) -> None:
     store = MemoryStore()
 
