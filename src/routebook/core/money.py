@@ -126,12 +126,13 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
-_normalize: Callable[[Decimal], Decimal] = EXACT.normalize
+normalize: Callable[[Decimal], Decimal] = EXACT.normalize
+"""the same amount without trailing zeros; of ten and more perhaps with an exponent"""
 
 
 def tidy(value: Decimal) -> Decimal:
     """The same amount without trailing zeros and without exponent, as people expect to read it in JSON."""
-    short = _normalize(value)
+    short = normalize(value)
     if short.adjusted() <= 0:  # below ten, so there is no exponent to take out
         return short
     return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1), context=EXACT)  # type: ignore[operator]

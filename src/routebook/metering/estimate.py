@@ -34,13 +34,13 @@ def prompt_bound(call: Call, endpoint: Endpoint) -> int:
     if call.media_prompt or call.audio_prompt:
         bound += (call.media_prompt + call.audio_prompt) * (endpoint.context_length or UNKNOWN_CONTEXT)
     context = endpoint.context_length
-    return bound if context is None else min(bound, context)
+    return bound if context is None or bound < context else context
 
 
 def completion_bound(call: Call, endpoint: Endpoint) -> int:
     """Most completion tokens the provider may generate, over all choices."""
-    limit = call.chat.max_tokens or endpoint.max_completion_tokens or DEFAULT_COMPLETION_TOKENS
-    return limit * max(call.chat.n or 1, 1)
+    limit, choices = call.chat.max_tokens or endpoint.max_completion_tokens or DEFAULT_COMPLETION_TOKENS, call.chat.n
+    return limit if choices is None or choices < 2 else limit * choices
 
 
 def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decimal | None:

@@ -22,6 +22,7 @@ from routebook.core.money import (
     PriceSheet,
     add,
     multiply,
+    normalize,
     subtract,
     tidy,
 )
@@ -56,6 +57,8 @@ COMPLETION_ITEMS = (
     ("image_completion", "image_output"),
 )
 _CACHE_ITEMS = frozenset({"cache_read", "audio_cache_read", "cache_write", "cache_write_1h"})
+
+TEN = Decimal(10)
 
 
 def prices_for(sheet: PriceSheet, prompt_tokens: int, hhmm: int) -> Prices:
@@ -124,7 +127,7 @@ def _flat(sheet: PriceSheet) -> _Flat | None:
         return None
     cached, cached_note = rate_of(base, "input_cache_read")
     reasoning, reasoning_note = rate_of(base, "internal_reasoning")
-    if cached is None or reasoning is None:
+    if cached is None or reasoning is None or min(base.prompt, base.completion, cached, reasoning) < ZERO:
         return None
     has_cache = not (
         base.input_cache_read is None and base.input_cache_write is None and base.input_cache_write_1h is None
@@ -160,7 +163,7 @@ def price(
         return Charge(lines=())
     if sheet is None:
         return Charge(unpriced=True)
-    if not (images or insured or is_byok) and (flat := _flat(sheet)) is not None and is_text(usage):
+    if not (images or insured or is_byok) and (flat := _flat(sheet)) is not None and accounting.markup >= ZERO:
         charge = _text_charge(usage, flat, accounting.markup)
         if charge is not None:
             return charge
@@ -181,7 +184,10 @@ def is_priced(sheet: PriceSheet) -> bool:
 
 
 def _text_charge(usage: Usage, flat: _Flat, markup: Decimal) -> Charge | None:
-    """`_charge` of a call that is nothing but text; None where searches are billed or counts contradict each other."""
+    """`_charge` of a call that is nothing but text; None where it is more, searches are billed, or counts contradict
+    each other. Neither a price nor the markup is below zero."""
+    if not is_text(usage):
+        return None
     cached, reasoning = usage.cached or 0, usage.reasoning or 0
     prompt, completion = (usage.prompt or 0) - cached, (usage.completion or 0) - reasoning
     if cached < 0 or prompt < 0 or reasoning < 0 or completion < 0 or (flat.searches and usage.web_searches):
@@ -212,12 +218,13 @@ def _text_charge(usage: Usage, flat: _Flat, markup: Decimal) -> Charge | None:
         total = add(upstream, extra)
         if saved is not None:
             saved = add(saved, multiply(saved, markup))
-    upstream = tidy(upstream)
+    short = normalize if total < TEN else tidy  # no amount is larger than their sum
+    upstream = short(upstream)
     return Charge(
-        tidy(total) if markup else upstream,
+        short(total) if markup else upstream,
         upstream,
-        tidy(prompt_cost),
-        tidy(completion_cost),
+        short(prompt_cost),
+        short(completion_cost),
         None if saved is None else tidy(saved),
         tuple(lines),
         False,

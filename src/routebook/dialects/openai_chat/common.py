@@ -184,31 +184,20 @@ def common_answer(body: bytes) -> Whole | None:
     reason = choice.finish_reason
     if usage is None or not reason:
         return None
-    index = choice.index
+    normal = REASONS.get(reason) or REASONS.get(reason.lower(), "stop")
     return Whole(
-        index,
+        choice.index,
         message.role or None,
         message.content,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        Start(
+        start=Start(
             found.id or None,
             found.model or None,
             found.service_tier or None,
             found.system_fingerprint or None,
             found.provider or None,
         ),
-        Finish(
-            REASONS.get(reason) or REASONS.get(reason.lower(), "stop"), choice.native_finish_reason or reason, index
-        ),
-        usage,
+        finish=Finish(normal, choice.native_finish_reason or reason, choice.index),
+        usage=usage,
     )
 
 

@@ -72,6 +72,9 @@ class ChatReader(msgspec.Struct, eq=False):
             if self._pieces or not data.startswith(b"{"):
                 return self._sniff(data)
             self._mode = "unary"
+            self._pieces.append(data)
+            self._size = len(data)
+            return []
         return self._collect(data) if self._mode == "unary" else self._stream(data)
 
     def end(self) -> list[Event]:

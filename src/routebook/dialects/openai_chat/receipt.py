@@ -82,7 +82,7 @@ def usage_object(receipt: Receipt) -> UsageObject:
         receipt.is_byok,
         PromptDetails(
             usage.cached or 0,
-            _written(usage),
+            UNSET if usage.cache_write is None and usage.cache_write_1h is None else _written(usage),
             UNSET if usage.audio_prompt is None else usage.audio_prompt,
             UNSET if usage.video_prompt is None else usage.video_prompt,
             UNSET if usage.image_prompt is None else usage.image_prompt,
@@ -100,8 +100,6 @@ def usage_object(receipt: Receipt) -> UsageObject:
     )
 
 
-def _written(usage: Usage) -> _Optional:
+def _written(usage: Usage) -> int:
     """Cache writes of both lifetimes together."""
-    if usage.cache_write is None and usage.cache_write_1h is None:
-        return UNSET
     return (usage.cache_write or 0) + (usage.cache_write_1h or 0)
