@@ -55,7 +55,12 @@ class Answer:
         assert self._writer is not None
         feed = self._writer.feed
         data = feed(events[0]) if len(events) == 1 else b"".join([feed(event) for event in events])
-        if data:
+        if not data:
+            return
+        if self._begun:
+            self._last_ns = now_ns
+            self._reply.write(data)
+        else:
             self._send(data, now_ns)
 
     def keep_alive(self, accepted_ns: int, now_ns: int) -> None:

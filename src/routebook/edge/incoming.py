@@ -90,9 +90,17 @@ class Reader:
         parser, known = self._parser, self._known
         if self.deaf or parser is None:
             return
-        if known is not None and self.current is None and (request := known.again(data, ticked_ns)) is not None:
-            request.accepted_ns = self._now_ns()
-            self.arrived.append(request)
+        request = self.current
+        if request is None:
+            if known is not None and (request := known.again(data, ticked_ns)) is not None:
+                request.accepted_ns = self._now_ns()
+                if request.missing:
+                    self.current = request
+                else:
+                    self.arrived.append(request)
+                return
+        elif request.missing:
+            self._go_on(request, data, ticked_ns)
             return
         alone = self.current is None and not self.arrived
         self._read = len(data)
@@ -110,6 +118,19 @@ class Reader:
             self._untaught -= 1
             if self._untaught < LESSONS:
                 self._known = learn(data, self.arrived[0], self._recalled, self._limit) or self._known
+
+    def _go_on(self, request: Request, data: bytes, ticked_ns: int) -> None:
+        """More of a body of which everything is known but its bytes."""
+        rest = data[request.missing :]
+        part = data[: request.missing] if rest else data
+        request.body.append(part)
+        request.size += len(part)
+        request.missing -= len(part)
+        if not request.missing:
+            self.arrived.append(request)
+            self.current = None
+        if rest:
+            self.feed(rest, ticked_ns)
 
     def refuse(self, fault: Fault) -> None:
         """The request that is coming, or whatever comes, is answered with the fault; nothing after it is read."""

@@ -129,6 +129,10 @@ class Edge:
         return surface
 
 
+def _nowhere(data: bytes) -> None:
+    """Where the rest of an answer goes when nobody is there."""
+
+
 class Connection(asyncio.Protocol):
     """One client connection."""
 
@@ -147,12 +151,15 @@ class Connection(asyncio.Protocol):
         "_unsent",
         "edge",
         "is_full",
+        "send",
     )
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
         self._reader = Reader(edge.body_limit, edge.now_ns, edge.inferring)
         self._transport: asyncio.Transport
+        self.send: Callable[[bytes], object] = _nowhere
+        """takes bytes of an answer: the transport's own `write` while that has room, for one call less an event"""
         self._cycle: Cycle | None = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
@@ -177,6 +184,7 @@ class Connection(asyncio.Protocol):
         if over >= OVERFLOW:
             self.abort()
             return
+        self.send = transport.write
         edge.connections.add(self)
         transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         if over >= 0:
@@ -185,7 +193,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._dead = True
+        self._die()
         self._reader.shut()
         edge = self.edge
         edge.connections.discard(self)
@@ -199,12 +207,16 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._congested = True
+        if not self._dead:
+            self.send = self._hold
         self._moved_ns = self.edge.ticked_ns
         self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self._congested = False
-        self._flush()
+        if not self._dead:
+            self.send = self._transport.write
+        self._flush()  # which may congest it again at once
         if not self.is_full:
             return
         self.is_full = False
@@ -212,6 +224,15 @@ class Connection(asyncio.Protocol):
             self._cycle.drained()
         else:
             self._next(waited=True)
+
+    def _hold(self, data: bytes) -> None:
+        """Gather what the transport has no room for."""
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > HELD_MAX and not self.is_full:
+            self.is_full = True
+            if self._cycle is not None:
+                self._cycle.full()
 
     def _flush(self) -> None:
         """What was gathered, in one write."""
@@ -290,19 +311,6 @@ class Connection(asyncio.Protocol):
 
     # --- what cycles call ---------------------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        if self._dead:
-            return
-        if not self._congested:
-            self._transport.write(data)
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > HELD_MAX and not self.is_full:
-            self.is_full = True
-            if self._cycle is not None:
-                self._cycle.full()
-
     def finished(self, request: Request) -> None:
         """The answer to that request is out; go on with the next one or close."""
         self._cycle = None
@@ -323,7 +331,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """An answer cannot be completed as promised: cut the connection, so that the client notices."""
-        self._dead = True
+        self._die()
         self._transport.abort()
 
     @property
@@ -343,12 +351,16 @@ class Connection(asyncio.Protocol):
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
+    def _die(self) -> None:
+        self._dead = True
+        self.send = _nowhere
+
     def close_if_idle(self) -> None:
         if self._cycle is None and not self._reader.arrived and self._reader.current is None and not self._dead:
             self._close(linger=False)
 
     def _close(self, *, linger: bool) -> None:
-        self._dead = True
+        self._die()
         self._since_ns = self._moved_ns = self.edge.ticked_ns
         self._congested = False
         self._flush()

@@ -2,8 +2,8 @@
 
 The parser has read that very head on this connection, and every rule for heads was applied to it. So a read that
 begins with the same bytes, in the same state of the parser (between two requests), means the same; only the digits of
-the content-length may differ, and what may stand there besides digits is the parser's business again. Anything else,
-also a body that is not there to its last byte or a byte more than that, goes to the parser whole.
+the content-length may differ, and what may stand there besides digits is the parser's business again, as is a read
+that holds more than this one request. Many clients send a head and its body in two pieces; so a body may be missing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _LENGTH = "content-length"
 class Known:
     """One head that the parser has read, and what came of it."""
 
-    __slots__ = ("_after", "_before", "_headers", "_length", "_most", "_target")
+    __slots__ = ("_after", "_before", "_digits", "_headers", "_most", "_target")
 
     def __init__(self, request: Request, before: bytes, after: bytes, most: int) -> None:
         self._target = request.target
         self._headers = request.headers
-        self._length = request.headers[_LENGTH]
+        self._digits = request.headers[_LENGTH].encode("latin-1")
         self._before = before
         """up to the digits of the length"""
         self._after = after
@@ -39,7 +39,7 @@ class Known:
         self._most = most
 
     def again(self, data: bytes, begun_ns: int) -> Request | None:
-        """The complete request in `data`, `accepted_ns` open; None if that is not this head and a whole body."""
+        """The request in `data`, `accepted_ns` open; None if that is not this head, whole, and nothing but its body."""
         before, after = self._before, self._after
         if not data.startswith(before):
             return None
@@ -51,14 +51,17 @@ class Known:
         if not digits.isdigit():
             return None
         body = data[stop + len(after) :]
-        if len(body) != int(digits) or len(body) > self._most:
+        size, length = len(body), int(digits)
+        if size > length or length > self._most:
             return None
         headers = self._headers
-        length = digits.decode()
-        if length != self._length:
+        if digits != self._digits:
             headers = headers.copy()
-            headers[_LENGTH] = length
-        return Request(begun_ns, 0, b"POST", self._target, headers, [body])
+            headers[_LENGTH] = digits.decode()
+        if size == length:
+            return Request(begun_ns, 0, b"POST", self._target, headers, [body])
+        parts = [body] if body else []
+        return Request(begun_ns, 0, b"POST", self._target, headers, parts, size=size, missing=length - size)
 
 
 def learn(data: bytes, request: Request, targets: Container[bytes], limit: int) -> Known | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from routebook.corridor.ports import Watcher
 from routebook.edge.cors import WITH_ORIGIN, WITHOUT_ORIGIN
-from routebook.edge.framing import LAST_CHUNK, chunk
+from routebook.edge.framing import CHUNK_SIZES, LAST_CHUNK, SMALL_CHUNK, chunk
 
 if TYPE_CHECKING:
     from routebook.edge.native import Connection
@@ -48,7 +48,9 @@ class NativeReply:
         if self._gone or not data:
             return
         if self._chunked:
-            data = chunk(data)
+            # `chunk`, without a call for each event of a stream
+            size = len(data)
+            data = b"".join((CHUNK_SIZES[size] if size < SMALL_CHUNK else b"%x\r\n" % size, data, b"\r\n"))
         if self._head is not None:
             data = self._head + data
             self._head = None

@@ -34,6 +34,8 @@ class Request(msgspec.Struct):
     large: LargeBody | None = None
     size: int = 0
     """bytes of body so far"""
+    missing: int = 0
+    """bytes of body that are still to come, where that is known and the parser has no part in it"""
     framing: int = 0
     """bytes read for it, but for the read that its head ended in; body bytes are among them"""
     old: bool = False

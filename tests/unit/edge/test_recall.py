@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from routebook.core.errors import RequestTimeout
 from routebook.edge.incoming import LESSONS, Reader
 from routebook.edge.recall import HEAD_MAX, learn
 from routebook.edge.request import Request
+from routebook.observe.clock import NS
 from routebook.wire.bulk import LARGE
 
 LIMIT = 400_000
@@ -57,7 +59,9 @@ def shape(request: Request) -> tuple[object, ...]:
 def part(reader: Reader) -> tuple[object, ...] | None:
     """What has come of a request that is not complete, and whether anything more is read."""
     coming = reader.current
-    return (reader.deaf, None if coming is None else (coming.method, coming.target, coming.headers, coming.body))
+    if coming is None:
+        return reader.deaf, None
+    return reader.deaf, (coming.method, coming.target, coming.headers, b"".join(coming.body), coming.size)
 
 
 def taught() -> Pair:
@@ -118,15 +122,40 @@ def test_a_length_is_what_the_parser_says_it_is(length: bytes) -> None:
         pair.read(b"x")
 
 
-def test_a_body_that_comes_in_pieces_is_the_parsers() -> None:
+def test_a_head_and_a_body_may_come_in_pieces() -> None:
     whole = ask(b"a body in pieces")
     for place in range(len(whole)):
         pair = taught()
-        assert not recalls(pair, whole[:place])
+        assert recalls(pair, whole[:place]) == (place >= whole.index(b"\r\n\r\n") + 4)
         pair.read(whole[:place])
         if place:
             assert pair.read(whole[place:])
         assert pair.read(ask(b"and on"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+@pytest.mark.parametrize("follows", [b"", b"\r\n", b"x", ask(b"next"), ask(b"next")[:-2], ask(b"1") + ask(b"2") + b"G"])
+def test_a_body_may_come_in_many_pieces_with_what_follows_in_the_last(size: int, follows: bytes) -> None:
+    whole = ask(b"a body in pieces" * 3)
+    start = whole.index(b"\r\n\r\n") + 4
+    pair = taught()
+    pair.read(whole[:start])
+    rest = whole[start:] + follows
+    arrived = [request for place in range(0, len(rest), size) for request in pair.read(rest[place : place + size])]
+    assert arrived[0][3] == b"a body in pieces" * 3
+
+
+def test_a_body_that_stays_away_is_late_and_refused() -> None:
+    pair = taught()
+    pair.read(ask(b"", length=b"5000") + b"x" * 10)
+    coming = pair.remembers.current
+    assert coming is not None
+    assert coming.late(8 * NS)
+    pair.remembers.refuse(RequestTimeout())
+    pair.remembers.feed(b"x" * 4990, 0)
+    (refused,) = pair.remembers.arrived
+    assert refused.fault is not None
+    assert refused.content() == b""
 
 
 @pytest.mark.parametrize(
