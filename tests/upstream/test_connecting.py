@@ -202,6 +202,25 @@ async def test_the_next_tls_connection_resumes_the_session(
         assert server.tls_resumed == [False, True, True]
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_can_be_resumed_while_the_first_answer_is_still_under_way(
+    server_tls: ssl.SSLContext, trusting: ssl.SSLContext, newest: ssl.TLSVersion
+) -> None:
+    """Streams last for minutes: a thousand that begin in one of them would each pay for a whole handshake."""
+    server_tls.maximum_version = newest
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await peer.gone()
+
+    async with serve(script, tls=server_tls) as server, client_of(Client(tls=trusting)) as client:
+        for _ in range(3):
+            recorder, _ = send(client, post(f"https://127.0.0.1:{server.port}"))
+            await recorder.until("data")
+        assert server.tls_resumed == [False, True, True]
+
+
 async def test_a_certificate_of_an_unknown_authority_is_refused(server_tls: ssl.SSLContext) -> None:
     async with serve(answer(OK), tls=server_tls) as server, client_of(Client(tls=system_context())) as client:
         message = lost_unsent(await ask(client, post(f"https://127.0.0.1:{server.port}")))

@@ -102,7 +102,7 @@ class Connection(asyncio.BaseProtocol):
         self.call: Call | None = None
         self.gone = False
         self.expires = 0.0
-        self._proven = False  # it has carried an answer to its end
+        self._proven = False  # a byte of some answer has arrived
         self._rest: Slowly | None = None  # of a large request
         self._parts: list[bytes] = []
         self._headers: dict[bytes, bytes] = {}
@@ -200,6 +200,9 @@ class Connection(asyncio.BaseProtocol):
         if not self._begun:
             self._begun = True
             call.payload = None
+            if not self._proven:
+                self._proven = True
+                self._home.proven(self)
         size = self._quiet + len(data)
         if size > HEAD_LIMIT:
             self._wide = True
@@ -328,9 +331,6 @@ class Connection(asyncio.BaseProtocol):
         call.done = True
         call.payload = call.connection = None
         transport = self.transport
-        if not self._proven:
-            self._proven = True
-            self._home.proven(self)
         if (
             self._keep
             and self._after is None

@@ -57,7 +57,7 @@ class Sessions:
         return self.context if session is None else cast("ssl.SSLContext", _Resuming(self.context, session))
 
     def remember(self, host: str, port: int, connection: ssl.SSLObject | None) -> None:
-        """Keep the session of a connection that has carried an answer: by then TLS 1.3 has delivered its ticket."""
+        """Keep the session of a connection on which an answer has begun: TLS 1.3 delivers its ticket before that."""
         if connection is None or not self._resume:
             return
         session = connection.session
