@@ -37,9 +37,9 @@ def metered(events: list[Event]) -> dict[str, Any]:
     return {**known, "usage": compact(meter.usage), "reported": meter.reported}
 
 
-def written(events: list[Event], streamed: bool) -> list[Any]:
-    """What a caller of the chat dialect gets, as JSON."""
-    writer = SURFACE.writer(hello(stream=streamed))
+def written(events: list[Event], streamed: bool, **members: Any) -> list[Any]:
+    """What a caller of the chat dialect whose request has these members gets, as JSON."""
+    writer = SURFACE.writer(hello(stream=streamed, **members))
     writer.start(STAMP)
     body = b"".join(writer.feed(event) for event in events if not isinstance(event, Failed)) + writer.end(RECEIPT)
     if not streamed:

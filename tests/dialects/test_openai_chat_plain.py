@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from routebook.core.events import Event, Failed, Plain
 from routebook.dialects import plain
 from routebook.dialects.openai_chat import UPSTREAM
+from routebook.wire import text
 from tests.dialects import lanes
 from tests.dialects.chat_cases import chunk, stream
 from tests.dialects.lanes import WORDS, ends_of
@@ -40,6 +41,16 @@ def test_any_number_of_frames_a_read_takes_the_lane(together: int, more: dict[st
     body = answer(WORDS * 6, **more)
     events = both_ways(body, list(ends_of(body, together)))
     assert sum(len(event.texts) for event in events if isinstance(event, Plain)) >= len(WORDS) * 6 - 2
+
+
+def test_text_that_was_not_escaped_takes_the_lane_frame_by_frame_and_is_measured_in_utf8() -> None:
+    frames = [json.dumps(chunk({"content": word}), ensure_ascii=False) for word in WORDS * 3]
+    body = stream(*(f"data: {frame}\n\n" for frame in frames), chunk({}, "stop"))
+    runs = [event for event in both_ways(body, list(ends_of(body, 1))) if isinstance(event, Plain)]
+    assert len(runs) >= len(WORDS) * 3 - 2
+    for run in runs:
+        said = "".join(text.texts(run))
+        assert (run.size, run.chars) == (len(said.encode()), len(said))
 
 
 @pytest.mark.parametrize("framing", ["data:%s\n\n", "data: %s\r\n\r\n", "data:%s\r\n\r\n"])

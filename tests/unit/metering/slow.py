@@ -10,7 +10,7 @@ from routebook.core.catalog import Accounting, Endpoint
 from routebook.core.money import EXACT, Charge, Line, Prices, PriceSheet
 from routebook.core.usage import Usage
 from routebook.metering.counts import split
-from routebook.metering.estimate import completion_bound, prompt_bound
+from routebook.metering.estimate import DEFAULT_COMPLETION_TOKENS, prompt_bound
 from routebook.metering.pricing import COMPLETION_ITEMS, PROMPT_ITEMS, prices_for, rate_of
 
 ZERO = Decimal(0)
@@ -112,7 +112,8 @@ def slow_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decima
 
     with localcontext(EXACT):
         cost = prompt_bound(call, endpoint) * worst(*(key for _, key in PROMPT_ITEMS)) + worst("request")
-        cost += completion_bound(call, endpoint) * worst(*(key for _, key in COMPLETION_ITEMS))
+        most = call.chat.max_tokens or endpoint.max_completion_tokens or DEFAULT_COMPLETION_TOKENS
+        cost += most * max(call.chat.n or 1, 1) * worst(*(key for _, key in COMPLETION_ITEMS))
         cost += call.media_prompt * worst("image")
         cost *= 1 - min(sheet.discount, ZERO)
         return cost * (1 + accounting.markup)

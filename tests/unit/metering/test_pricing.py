@@ -191,57 +191,86 @@ def test_the_lines_sum_to_the_total_exactly(
     assert charge.upstream_prompt + charge.upstream_completion == charge.upstream
 
 
-FREE = st.none() | st.just(Decimal(0)) | RATES
-TEXT_SHEETS = st.builds(
+SOME = st.sampled_from([Decimal(0), Decimal("0.000003"), Decimal("0.05"), Decimal("0.0120"), Decimal(2)]) | RATES
+FREE = st.none() | SOME
+TEXT_PRICES = {
+    "prompt": SOME,
+    "completion": SOME,
+    "internal_reasoning": FREE,
+    "input_cache_read": FREE,
+    "input_cache_write": st.none() | SOME,
+}
+TEXT_SHEETS = st.builds(PriceSheet, base=st.builds(Prices, **TEXT_PRICES), revision=st.sampled_from(["", "r1"]))
+"""Sheets that say what text costs and no more."""
+SHEETS = st.builds(
     PriceSheet,
     base=st.builds(
         Prices,
-        prompt=FREE,
-        completion=FREE,
-        request=st.sampled_from([None, None, Decimal(0), Decimal("0.01")]),
-        internal_reasoning=FREE,
-        input_cache_read=FREE,
-        input_cache_write=st.none() | RATES,
+        **{**TEXT_PRICES, "prompt": FREE, "completion": FREE},
+        request=st.sampled_from([None, Decimal(0), Decimal("0.01")]),
         web_search=st.sampled_from([None, Decimal(0), Decimal("0.005")]),
     ),
     discount=st.sampled_from([Decimal(0), Decimal("0.000"), Decimal("0.1"), Decimal("-0.1")]),
-    revision=st.sampled_from(["", "r1"]),
 )
-"""Sheets that say what text costs, and sometimes a little more."""
-COUNTS = st.none() | st.integers(-1, 3_000_000)
-TEXT_USAGES = st.builds(
+"""Sheets that say a little more, or less."""
+COUNTS = st.none() | st.integers(0, 300).map(lambda n: n * 10) | st.integers(0, 3_000_000)
+TEXT_USAGES = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).map(
+    lambda n: Usage((n[0] or 0) + (n[1] or 0), (n[2] or 0) + (n[3] or 0), reasoning=n[3], cached=n[1])
+)
+ODD_COUNTS = COUNTS | st.integers(-2, -1)
+ODD_USAGES = st.builds(
     Usage,
-    prompt=COUNTS,
-    completion=COUNTS,
-    reasoning=COUNTS,
-    cached=COUNTS,
+    prompt=ODD_COUNTS,
+    completion=ODD_COUNTS,
+    reasoning=ODD_COUNTS,
+    cached=ODD_COUNTS,
     video_prompt=st.none() | st.integers(0, 9),
     web_searches=st.sampled_from([None, 0, 3]),
 )
+MARKUPS = st.sampled_from([Decimal(0), Decimal("0.25"), Decimal(1)]) | FRACTIONS
 
 
-@settings(max_examples=500, deadline=None)
-@given(
-    st.one_of(st.tuples(TEXT_USAGES, TEXT_SHEETS), st.tuples(usages(), sheets())),
-    st.builds(Accounting, markup=st.just(Decimal(0)) | FRACTIONS, byok_fee=FRACTIONS),
-    st.sampled_from([False, False, True]),
-    st.sampled_from([False, False, True]),
-    st.sampled_from([0, 0, 2]),
-    st.integers(0, 2359),
-)
-def test_every_charge_is_the_plain_one_to_the_digit(
-    case: tuple[Usage, PriceSheet], accounting: Accounting, byok: bool, insured: bool, images: int, hhmm: int
-) -> None:
-    usage, pricing = case
-    charge = price(usage, pricing, accounting, images=images, hhmm=hhmm, is_byok=byok, insured=insured)
+def as_plainly(usage: Usage, pricing: PriceSheet, accounting: Accounting, **how: Any) -> None:
+    """The charge is what the slow way finds, and its amounts are written as people expect them."""
+    charge = price(usage, pricing, accounting, **how)
     if not is_priced(pricing):
         assert charge == Charge(unpriced=True)
         return
-    plain = slow_price(usage, pricing, accounting, images, hhmm, byok, insured)
+    plain = slow_price(usage, pricing, accounting, **how)
     assert charge == plain
     for name in ("total", "upstream", "upstream_prompt", "upstream_completion", "cache_discount"):
         found, meant = getattr(charge, name), getattr(plain, name)
         assert str(found) == str(None if meant is None else tidy(meant))
+
+
+NEITHER = {"images": 0, "hhmm": 0, "is_byok": False, "insured": False}
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXT_USAGES, TEXT_SHEETS, MARKUPS)
+def test_a_charge_for_text_is_the_plain_one_to_the_digit(usage: Usage, pricing: PriceSheet, markup: Decimal) -> None:
+    as_plainly(usage, pricing, Accounting(markup), **NEITHER)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    TEXT_USAGES | ODD_USAGES | usages(),
+    TEXT_SHEETS | SHEETS | sheets(),
+    st.builds(Accounting, markup=MARKUPS, byok_fee=FRACTIONS),
+    st.sampled_from([{}, {}, {"is_byok": True}, {"insured": True}, {"images": 2}, {"is_byok": True, "insured": True}]),
+    st.integers(0, 2359),
+)
+def test_every_charge_is_the_plain_one_to_the_digit(
+    usage: Usage, pricing: PriceSheet, accounting: Accounting, how: dict[str, Any], hhmm: int
+) -> None:
+    as_plainly(usage, pricing, accounting, **{**NEITHER, **how, "hhmm": hhmm})
+
+
+@pytest.mark.parametrize("prices", [{"prompt": "-1"}, {"completion": "-1"}, {"input_cache_read": "-1"}])
+def test_prices_below_zero_are_summed_like_all_others(prices: dict[str, str]) -> None:
+    usage = Usage(prompt=600, completion=500, cached=100, reasoning=50)
+    for markup in ("0", "0.1", "-0.5"):
+        as_plainly(usage, sheet("0", (), **prices), Accounting(Decimal(markup)), **NEITHER)
 
 
 @given(

@@ -120,7 +120,6 @@ class Known:
     def _takes(self) -> frozenset[str]:
         quirks = self.quirks
         taken = {name for name in COMMON_MEMBERS if name not in quirks.rename and self.why_not(name) is None}
-        taken -= set(quirks.rename.values())
         return frozenset(taken | {"model", "messages", "stream", "stream_options"})
 
     def why_not(self, name: str) -> str | None:
