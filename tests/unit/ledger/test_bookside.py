@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from routebook.core.catalog import Accounting
-from routebook.core.generation import Folded, Progress, State
+from routebook.core.generation import Amendment, Folded, Progress, Revision, State
 from routebook.core.money import Charge, Line, Prices, PriceSheet
 from routebook.core.usage import Usage
 from routebook.daybook.book import FileDaybook
@@ -104,6 +104,32 @@ def test_an_interrupted_call_is_estimated_and_an_open_one_pending() -> None:
         Tokens(prompt=100, completion=7),
         Decimal("0.000405"),
     )
+
+
+def test_a_charge_made_anew_counts_and_the_attempts_sum_to_it() -> None:
+    failed = attempt(
+        provider_slug="beta", error="UpstreamLost", usage=Usage(prompt=100, completion=20), charge=charge()
+    )
+    won = attempt(usage=Usage(prompt=100, completion=20), charge=charge())
+    call = ended(attempts=(failed, won))
+    newest = msgspec.structs.replace(charge(), upstream=Decimal("0.0021"))
+    revision = Revision(
+        id=call.intent.id,
+        daybook="ABC",
+        n=5,
+        number=1,
+        at_ns=ACCEPTED_NS + DAY_NS,
+        account="default",
+        key_hash=call.intent.key_hash,
+        accepted_ns=ACCEPTED_NS,
+        before=Decimal("0.0006"),
+        charge=newest,
+    )
+    anew = (Amendment(at_ns=revision.at_ns, revision=revision),)
+    entries = [entry for _, entry in attempts_of(msgspec.structs.replace(call, amendments=anew))]
+    assert [entry.cost for entry in entries] == [Decimal("0.0006"), Decimal("0.0015")]
+    lone = msgspec.structs.replace(ended(attempts=(won,)), amendments=anew)
+    assert only(lone).cost == Decimal("0.0021")
 
 
 def test_web_searches_are_known_apart() -> None:

@@ -310,6 +310,9 @@ def test_a_bucket_that_is_cut_by_the_period_is_not_compared() -> None:
     report = compare(export, book(*calls), DAY_START_NS + HOUR)
     assert report.agrees
     assert (report.export.requests, report.book.requests) == (1, 1)
+    until = DAY_START_NS + 2 * DAY_NS
+    assert compare(export, book(*calls), until=until).agreed == 2
+    assert compare(export, book(*calls), until=until - 1).agreed == 1
 
 
 def test_refused_tries_may_be_counted_or_not() -> None:
@@ -326,15 +329,18 @@ def test_a_call_without_known_counts_explains_what_the_export_has_more() -> None
     assert (found.kind, found.likely, found.generations) == (Kind.MISSING_IN_BOOK, "unfinished", ("gen-2",))
 
 
-def test_an_estimate_in_a_bucket_is_an_estimate_as_far_as_its_hold_reaches() -> None:
+@pytest.mark.parametrize(("usd", "kind"), [(cost(2000, 200), "estimate"), (Decimal("0.51"), "missing_in_book")])
+def test_an_estimate_explains_a_bucket_as_far_as_its_hold_reaches(usd: Decimal, kind: str) -> None:
+    guessed = msgspec.structs.replace(entry(2, 70, completion=40), cost=cost(1000, 40), estimated=True)
+    data = csv("at,in,out,usd", f"2026-04-01,2100,200,{usd}")
+    export = read(data, mapping=mapping_of("time=at,prompt=in,completion=out,cost=usd"))
+    assert kinds(compare(export, book(entry(1, 60), guessed))) == [kind]
+
+
+def test_an_estimate_in_a_bucket_with_as_many_requests_is_an_estimate() -> None:
     guessed = msgspec.structs.replace(entry(2, 70, completion=40), estimated=True)
-    data = csv(
-        "date,model_permaslug,requests,usage,prompt_tokens,completion_tokens", "2026-04-01,x/gpt-4o,2,{},2000,{}"
-    )
-    within = data.replace(b"{}", str(cost(2000, 200)).encode(), 1).replace(b"{}", b"200")
-    assert kinds(compare(within, book(entry(1, 60), guessed))) == ["estimate"]
-    beyond = data.replace(b"{}", b"9", 1).replace(b"2,9,2000", b"3,9,900000").replace(b"{}", b"200")
-    assert kinds(compare(beyond, book(entry(1, 60), guessed))) == ["missing_in_book"]
+    assert kinds(compare(usage((0, 2, 2000, 200), width=3600), book(entry(1, 60), guessed))) == ["estimate"]
+    assert kinds(compare(usage((0, 3, 3000, 300), width=3600), book(entry(1, 60), guessed))) == ["missing_in_book"]
 
 
 def test_one_model_under_two_names_is_recognised_by_its_counts() -> None:
