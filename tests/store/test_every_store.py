@@ -9,13 +9,18 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from routebook.core.generation import State
+from routebook.core.generation import Amendment, Folded
 from routebook.core.people import App, Key
-from routebook.store.port import Posting, Spend, Stored
+from routebook.store.port import Amended, Posting, Retired, Spend
+from routebook.wire.codec import pack, unpack
 
 from .conftest import Opener
+from .samples import batch, call, sheet, stored
 
 pytestmark = pytest.mark.anyio
+
+AMENDMENT, LATER = pack(Amendment(at_ns=1, tokens_prompt=3)), pack(Amendment(at_ns=2, tokens_prompt=4))
+DAY_NS = 86_400 * 10**9
 
 FULL_KEY = Key(
     hash="a" * 64,
@@ -34,22 +39,6 @@ FULL_KEY = Key(
     workspace_id="0df9e665-d932-5740-b2c7-b52af166bc11",
 )
 PLAIN_KEY = Key(hash="b" * 64, name="plain", label="sk-rb-v1-b...b", created_at="2026-01-01T00:00:00+00:00")
-
-
-def stored(n: int, *, daybook: str = "aaa", account: str = "default", model: str = "m/one", total: str = "1") -> Stored:
-    return Stored(
-        id=f"gen-{daybook}-{n}",
-        daybook=daybook,
-        n=n,
-        accepted_ns=1_000 + n,
-        account=account,
-        key_hash="a" * 64,
-        model=model,
-        provider=None,
-        state=State.DONE,
-        total=Decimal(total),
-        folded=b"\x00\xff" + bytes([n % 256]),
-    )
 
 
 def posting(usage: str, *, day: str = "2026-03-01", key: str = "a" * 64, account: str = "default") -> Posting:
@@ -113,7 +102,7 @@ async def test_the_version_changes_with_keys_and_apps_and_not_with_shipping(open
     seen.append(await other.version())
     assert len(set(seen)) == 5
     assert await mine.version() == seen[-1]
-    await mine.ship("aaa", 3, [stored(1)], [posting("1")])
+    await mine.ship("aaa", 3, [sheet(call(1))], [posting("1")])
     await mine.delete_key(PLAIN_KEY.hash)
     assert await other.version() == seen[-1]
 
@@ -122,9 +111,9 @@ async def test_two_openings_see_each_others_writes_at_once(opener: Opener) -> No
     one, two = opener(), opener()
     await one.put_key(PLAIN_KEY)
     assert await two.keys() == [PLAIN_KEY]
-    await two.ship("aaa", 3, [stored(1)], [posting("0.5")])
+    await two.ship("aaa", 3, [sheet(call(1))], [posting("0.5")])
     assert await one.cursor("aaa") == 3
-    assert await one.generation("gen-aaa-1") == stored(1)
+    assert await one.generation(call(1).name) == stored(call(1))
     assert (await one.spend())[0].usage == Decimal("0.5")
     await one.delete_key(PLAIN_KEY.hash)
     assert await two.keys() == []
@@ -133,7 +122,7 @@ async def test_two_openings_see_each_others_writes_at_once(opener: Opener) -> No
 async def test_shipping_moves_the_cursor_with_its_rows(opener: Opener) -> None:
     store = opener()
     assert await store.cursor("aaa") == 0
-    await store.ship("aaa", 5, [stored(1), stored(2)], [posting("1.5"), posting("2.25")])
+    await store.ship("aaa", 5, [sheet(call(1), call(2))], [posting("1.5"), posting("2.25")])
     assert await store.cursor("aaa") == 5
     assert await store.cursor("bbb") == 0
     assert await store.spend() == [
@@ -143,10 +132,10 @@ async def test_shipping_moves_the_cursor_with_its_rows(opener: Opener) -> None:
 
 async def test_shipping_the_same_batch_again_changes_nothing(opener: Opener) -> None:
     store = opener()
-    await store.ship("aaa", 5, [stored(1)], [posting("1.5")])
+    await store.ship("aaa", 5, [sheet(call(1))], [posting("1.5")])
     before = (await store.spend(), await store.generations(account=None))
-    await opener().ship("aaa", 5, [stored(1, total="9")], [posting("1.5")])
-    await store.ship("aaa", 4, [stored(2)], [posting("7")])
+    await opener().ship("aaa", 5, [sheet(call(1, total="9"))], [posting("1.5")])
+    await store.ship("aaa", 4, [sheet(call(2))], [posting("7")], [Amended("aaa", 1, 4, AMENDMENT)])
     assert (await store.spend(), await store.generations(account=None)) == before
     assert await store.cursor("aaa") == 5
 
@@ -158,29 +147,82 @@ async def test_rows_without_anything_to_keep_still_move_the_cursor(opener: Opene
     assert await store.spend() == []
 
 
-async def test_an_amended_generation_replaces_the_earlier_one(opener: Opener) -> None:
+async def test_an_amendment_is_folded_into_its_generation_and_posts_nothing(opener: Opener) -> None:
     store = opener()
-    await store.ship("aaa", 5, [stored(1)], [posting("1")])
-    amended = msgspec.structs.replace(stored(1), folded=b"with amendment")
-    await store.ship("aaa", 6, [amended], [])
-    assert await store.generation("gen-aaa-1") == amended
-    assert await store.generations(account=None) == [amended]
+    await store.ship("aaa", 5, [sheet(call(1), call(2))], [posting("1")])
+    await store.ship("aaa", 9, [], [], [Amended("aaa", 1, 6, AMENDMENT), Amended("aaa", 1, 9, LATER)])
+    found = await store.generation(call(1).name)
+    assert found is not None
+    folded = unpack(found.folded, Folded)
+    assert (folded.seq, [each.tokens_prompt for each in folded.amendments]) == (9, [3, 4])
+    assert msgspec.structs.replace(folded, seq=2, amendments=()) == call(1).folded
+    assert await store.generations(account=None) == [stored(call(2)), found]
     assert (await store.spend())[0].requests == 1
+
+
+async def test_an_amendment_of_another_daybooks_call_comes_after_its_own(opener: Opener) -> None:
+    store = opener()
+    await store.ship("bbb", 1, [], [], [Amended("aaa", 1, 1, LATER)])
+    await store.ship("aaa", 5, [sheet(call(1))], [], [Amended("aaa", 1, 5, AMENDMENT)])
+    found = await store.generation(call(1).name)
+    assert found is not None
+    assert [each.tokens_prompt for each in unpack(found.folded, Folded).amendments] == [3, 4]
+
+
+async def test_a_generation_that_is_shipped_again_replaces_the_earlier_one(opener: Opener) -> None:
+    store = opener()
+    await store.ship("aaa", 5, batch([call(n) for n in range(1, 4)]), [])
+    again = call(2, finish="length", model="m/two")
+    await store.ship("aaa", 6, [sheet(again)], [])
+    assert await store.generation(again.name) == stored(again)
+    assert await store.generations(account=None) == [stored(call(3)), stored(again), stored(call(1))]
 
 
 async def test_daybooks_number_their_calls_each_for_itself(opener: Opener) -> None:
     store = opener()
-    await store.ship("aaa", 1, [stored(1)], [])
-    await store.ship("bbb", 1, [stored(1, daybook="bbb")], [])
-    assert (await store.generation("gen-aaa-1")) == stored(1)
-    assert (await store.generation("gen-bbb-1")) == stored(1, daybook="bbb")
-    assert await store.generation("gen-ccc-1") is None
+    theirs = call(1, daybook="bbb")
+    await store.ship("aaa", 1, [sheet(call(1))], [])
+    await store.ship("bbb", 1, [sheet(theirs)], [])
+    assert await store.generation(call(1).name) == stored(call(1))
+    assert await store.generation(theirs.name) == stored(theirs)
+    assert await store.generation(call(1, daybook="ccc").name) is None
+    assert await store.generation(call(2).name) is None
+
+
+async def test_a_generation_is_found_by_its_whole_id_and_not_by_its_place_alone(opener: Opener) -> None:
+    store = opener()
+    await store.ship("aaa", 1, [sheet(call(1), call(2, id="gen-of-another-shape"))], [])
+    assert await store.generation("gen-of-another-shape") == stored(call(2, id="gen-of-another-shape"))
+    for other in (call(1).name.replace("abcdefghijk", "zbcdefghijk"), call(2).name, call(1).name[-9:], "", "1"):
+        assert await store.generation(other) is None
+
+
+async def test_progress_is_kept_with_its_call(opener: Opener) -> None:
+    store = opener()
+    calls = [call(n, progress=n % 3 == 0) for n in range(1, 8)]
+    await store.ship("aaa", 14, batch(calls), [])
+    assert await store.generations(account=None) == [stored(each) for each in reversed(calls)]
+
+
+async def test_many_calls_of_any_number_come_back_as_they_were(opener: Opener) -> None:
+    store = opener()
+    n, seq, expected = 0, 0, []
+    for size in (1, 7, 8, 63, 64, 65, 127, 200):
+        calls = [call(n + place, model=f"m/{place % 5}", provider=f"p{place % 2}") for place in range(1, size + 1)]
+        n, seq = n + size, seq + 2 * size
+        await store.ship("aaa", seq, batch(calls), [])
+        expected += [stored(each) for each in calls]
+    assert await opener().generations(account=None, limit=1_000) == expected[::-1]
+    assert (
+        await store.generations(account=None, model="m/3", limit=3)
+        == [each for each in expected[::-1] if each.model == "m/3"][:3]
+    )
 
 
 async def test_generations_are_found_by_account_time_and_model_newest_first(opener: Opener) -> None:
     store = opener()
-    rows = [stored(n, account="acme" if n % 2 else "default", model="m/two" if n > 4 else "m/one") for n in range(1, 8)]
-    await store.ship("aaa", 99, rows, [])
+    calls = [call(n, account="acme" if n % 2 else "default", model="m/two" if n > 4 else "m/one") for n in range(1, 8)]
+    await store.ship("aaa", 99, batch(calls), [])
 
     async def ns(**query: object) -> list[int]:
         query.setdefault("account", None)
@@ -207,7 +249,7 @@ async def test_ten_thousand_awkward_amounts_add_up_to_the_last_digit(opener: Ope
     store = opener()
     chance = random.Random(20260301)
     expected: dict[tuple[str, str], Fraction] = {}
-    for batch in range(20):
+    for seq in range(1, 21):
         postings = []
         for _ in range(500):
             digits = chance.randrange(1, 10 ** chance.randrange(1, 30))
@@ -215,7 +257,51 @@ async def test_ten_thousand_awkward_amounts_add_up_to_the_last_digit(opener: Ope
             place = (chance.choice(["a", "b", "c"]) * 64, f"2026-03-0{chance.randrange(1, 4)}")
             expected[place] = expected.get(place, Fraction(0)) + Fraction(usage)
             postings.append(Posting(place[0], "default", place[1], usage))
-        await store.ship("aaa", batch + 1, [], postings)
+        await store.ship("aaa", seq, [], postings)
     got = {(each.key_hash, each.day): Fraction(each.usage) for each in await opener().spend()}
     assert got == expected
     assert sum(each.requests for each in await store.spend()) == 10_000
+
+
+async def test_retention_deletes_the_oldest_in_steps_and_keeps_what_was_spent(opener: Opener) -> None:
+    store = opener()
+    calls = [call(n, accepted_ns=n * DAY_NS // 100, total="0.25", byok="0.5" if n % 2 else None) for n in range(1, 301)]
+    await store.ship("aaa", 600, batch(calls), [posting("75", day="1970-01-01")], [Amended("aaa", 7, 601, AMENDMENT)])
+    assert await store.retired() == Retired(0, [])
+    before, spend = await store.size(), await store.spend()
+    assert [await store.delete_before(2 * DAY_NS, 90) for _ in range(4)] == [90, 90, 19, 0]
+    assert await store.spend() == spend
+    assert await store.generations(account=None, limit=1_000) == [stored(each) for each in calls[:198:-1]]
+    assert await store.generation(calls[6].name) is None
+    assert await store.retired() == Retired(
+        199 * DAY_NS // 100 + 1,
+        [
+            Spend("a" * 64, "default", "1970-01-01", Decimal("24.75"), Decimal("25.0"), requests=99),
+            Spend("a" * 64, "default", "1970-01-02", Decimal("25.00"), Decimal("25.0"), requests=100),
+        ],
+    )
+    assert await store.size() < before
+    assert await store.cursor("aaa") == 600
+
+
+async def test_after_everything_was_deleted_calls_of_the_same_kinds_are_shipped_as_ever(opener: Opener) -> None:
+    store, other = opener(), opener()
+    for turn in range(3):
+        for place, each in enumerate((store, other)):
+            n = 2 * turn + place + 1
+            await each.ship("aaa", n, [sheet(call(n, accepted_ns=n * DAY_NS))], [])
+        assert [row.n for row in await other.generations(account="default", model="m/one")] == [n, n - 1]
+        assert await store.delete_before(2**62, 1_000) == 2
+        assert await store.generations(account=None) == []
+
+
+async def test_an_old_call_that_comes_late_is_kept_until_it_is_deleted_itself(opener: Opener) -> None:
+    store = opener()
+    await store.ship("aaa", 1, [sheet(*(call(n, accepted_ns=n * DAY_NS) for n in (10, 20)))], [])
+    assert await store.delete_before(15 * DAY_NS, 100) == 1
+    late = call(5, accepted_ns=5 * DAY_NS)
+    await store.ship("aaa", 2, [sheet(late)], [])
+    assert await store.generation(late.name) == stored(late)
+    assert (await store.retired()).kept_since_ns == 10 * DAY_NS + 1
+    assert await store.delete_before(15 * DAY_NS, 100) == 1
+    assert await store.generations(account=None) == [stored(call(20, accepted_ns=20 * DAY_NS))]

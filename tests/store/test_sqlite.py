@@ -16,10 +16,12 @@ import pytest
 from routebook.config.settings import Settings, StoreTable
 from routebook.core.errors import Unavailable
 from routebook.core.people import Key
-from routebook.store.migrate import migrate
+from routebook.store.migrate import migrate, newest_schema
 from routebook.store.open import database_path, open_store, upgrade_store
 from routebook.store.port import Posting
 from routebook.store.sqlite import SqliteStore
+
+from .samples import batch, call, sheet, stored
 
 pytestmark = pytest.mark.anyio
 
@@ -182,9 +184,9 @@ async def test_a_process_that_waited_for_anothers_upgrade_does_not_upgrade_again
     assert await asyncio.to_thread(waiting.wait, 10)
     # The first one does its step while the second waits: by hand, because it is in a transaction already.
     first.execute("CREATE TABLE keys (hash TEXT)")
-    first.execute("PRAGMA user_version = 1")
+    first.execute(f"PRAGMA user_version = {newest_schema()}")
     first.execute("COMMIT")
-    assert await asyncio.wait_for(other, 10) == (1, 1)
+    assert await asyncio.wait_for(other, 10) == (newest_schema(), newest_schema())
     first.close()
     second.close()
 
@@ -244,7 +246,7 @@ def test_a_shipper_killed_at_any_moment_has_posted_exactly_what_its_cursor_says(
         child.stdout.close()
         child.wait(10)
         with sqlite3.connect(path) as db:
-            ((seq,),) = db.execute("SELECT seq FROM cursors").fetchall()
+            ((seq,),) = db.execute("SELECT seq FROM books").fetchall()
             ((usage, requests),) = db.execute("SELECT usage, requests FROM spend").fetchall()
         db.close()
         assert seq >= acknowledged
@@ -302,8 +304,69 @@ async def test_the_url_of_the_settings_names_the_file(tmp_path: Path) -> None:
 
 
 async def test_upgrading_says_from_which_schema_to_which(tmp_path: Path) -> None:
-    assert upgrade_store(Settings(), tmp_path) == (0, 1)
-    assert upgrade_store(Settings(), tmp_path) == (1, 1)
+    assert upgrade_store(Settings(), tmp_path) == (0, newest_schema())
+    assert upgrade_store(Settings(), tmp_path) == (newest_schema(), newest_schema())
     store = open_store(Settings(), tmp_path)
     assert await store.keys() == []
+    await store.close()
+
+
+async def test_a_batch_that_failed_leaves_no_kind_behind_that_the_next_one_would_count_on(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "routebook.db")
+    bad = Posting(KEY.hash, "default", None, Decimal(1))  # type: ignore[arg-type]
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.ship("aaa", 2, [sheet(call(1))], [bad])
+    await store.ship("aaa", 2, [sheet(call(2, model="m/other"))], [])
+    await store.ship("aaa", 4, [sheet(call(1))], [])
+    assert await store.generations(account=None) == [stored(call(2, model="m/other")), stored(call(1))]
+    await store.close()
+
+
+async def test_kinds_that_another_process_deleted_are_made_again(tmp_path: Path) -> None:
+    one, other = SqliteStore(tmp_path / "routebook.db"), SqliteStore(tmp_path / "routebook.db")
+    day_ns = 86_400 * 10**9
+    await one.ship("aaa", 1, [sheet(call(1, accepted_ns=day_ns, model="m/gone"))], [])
+    await other.ship("bbb", 1, [sheet(call(9, daybook="bbb", accepted_ns=9 * day_ns))], [])
+    assert await other.delete_before(5 * day_ns, 10) == 1
+    again = call(2, accepted_ns=day_ns + 1, model="m/gone")
+    await one.ship("aaa", 2, [sheet(again)], [])
+    assert await other.generation(again.name) == stored(again)
+    with sqlite3.connect(one.path) as db:
+        assert db.execute("SELECT count(*) FROM kinds").fetchone() == (2,)
+    db.close()
+    await one.close()
+    await other.close()
+
+
+async def test_a_long_read_does_not_wait_for_a_write(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "routebook.db")
+    await store.ship("aaa", 1, [sheet(call(1))], [])
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    write = asyncio.create_task(store.put_key(KEY))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(store.generations(account=None), 4) == [stored(call(1))]
+    assert not write.done()
+    other.execute("COMMIT")
+    other.close()
+    await asyncio.wait_for(write, 10)
+    await store.close()
+
+
+async def test_retention_leaves_neither_sheets_nor_kinds_of_calls_that_are_gone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "routebook.db")
+    day_ns = 86_400 * 10**9
+    calls = [call(n, accepted_ns=n * day_ns, model=f"m/{n}") for n in range(1, 131)]
+    for part in (calls[:50], calls[50:100], calls[100:]):
+        await store.ship("aaa", part[-1].n, batch(part), [])
+    counts = []
+    while await store.delete_before(129 * day_ns, 50):
+        with sqlite3.connect(store.path) as db:
+            counts.append([db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("sheets", "kinds")])
+        db.close()
+    assert counts == [[2, 80], [1, 30], [1, 30]]
+    assert await store.delete_before(2**62, 50) == 2
+    with sqlite3.connect(store.path) as db:
+        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("calls", "sheets")] == [0, 0]
+    db.close()
     await store.close()

@@ -1,17 +1,18 @@
-"""From a call's rows to what the store keeps of it: one generation, and one posting to its key's day. Pure."""
+"""From a call's rows to what the store keeps of it: the call as it is, and its spend added to its key's day. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 
-from routebook.core.generation import Folded, Intent, Outcome, Row, State
-from routebook.core.money import ZERO
-from routebook.ledger.windows import day_number, day_text
-from routebook.store.port import Posting, Stored
-from routebook.wire.codec import Raw, pack, unpack
+from routebook.core.generation import Folded, Intent, Outcome, Row
+from routebook.core.ids import ALPHABET, base62
+from routebook.core.money import ZERO, add, plain
+from routebook.ledger.windows import DAY_NS, day_number, day_text
+from routebook.store.port import SHEET, Kind, Posting, Sheet, Stored
+from routebook.wire.codec import array_of, pack, unpacker
 
 
 def byok_spend(outcome: Outcome) -> Decimal:
@@ -24,8 +25,8 @@ def byok_spend(outcome: Outcome) -> Decimal:
     return outcome.charge.upstream
 
 
-class _IntentHead(msgspec.Struct, frozen=True, array_like=True):
-    """The beginning of an intent, as far as the store has columns for it; what follows is carried unread."""
+class _IntentHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The beginning of an intent, as far as the store asks for it; what follows is carried unread."""
 
     id: str
     n: int
@@ -39,12 +40,14 @@ class _IntentHead(msgspec.Struct, frozen=True, array_like=True):
     model: str | None = None
 
 
-class _ChargeHead(msgspec.Struct, frozen=True, array_like=True):
-    total: Decimal = ZERO
-    upstream: Decimal | None = None
+class _ChargeHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Money as the text it is packed as."""
+
+    total: str = "0"
+    upstream: str | None = None
 
 
-class _OutcomeHead(msgspec.Struct, frozen=True, array_like=True):
+class _OutcomeHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ended_ns: int
     model: str | None = None
     provider_name: str | None = None
@@ -52,58 +55,112 @@ class _OutcomeHead(msgspec.Struct, frozen=True, array_like=True):
     is_byok: bool = False
 
 
-class _FoldedRaw(msgspec.Struct, frozen=True):
-    """Packs to the bytes that `Folded` unpacks from, without reading what is inside."""
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+_PAIR = len(_PAIRS)
 
-    seq: int
-    intent: Raw
-    progress: Raw | None
-    outcome: Raw
-    state: int
-    amendments: tuple[Raw, ...]
+_intents = unpacker(list[_IntentHead])
+_outcomes = unpacker(list[_OutcomeHead])
 
 
-def shipped_of(daybook: str, rows: Sequence[Row]) -> tuple[Stored, Posting] | None:
-    """What the store keeps of a call whose rows are all here, in order; None if its intent or its outcome is not.
+class _Tally:
+    """The calls of one kind and one day in a batch."""
 
-    Equal to `stored_of` and `posting_of` of the folded rows, at a fraction of their cost: blobs are moved, not made.
-    """
-    intent: bytes | None = None
-    outcome: bytes | None = None
-    progress: bytes | None = None
-    state = 0
-    amendments: list[Raw] = []
-    for row in rows:
-        if row.state == State.INTENT:
-            intent = row.blob
-        elif row.state in State.TERMINAL:
-            outcome, state = row.blob, row.state
-        elif row.state == State.PROGRESS:
-            progress = row.blob
-        else:
-            amendments.append(Raw(row.blob))
-    if intent is None or outcome is None:
-        return None
-    head, end = unpack(intent, _IntentHead), unpack(outcome, _OutcomeHead)
-    total, byok = end.charge.total, end.charge.upstream if end.is_byok else None
-    folded = _FoldedRaw(
-        rows[-1].seq, Raw(intent), None if progress is None else Raw(progress), Raw(outcome), state, tuple(amendments)
-    )
-    stored = Stored(
-        id=head.id,
-        daybook=daybook,
-        n=head.n,
-        accepted_ns=head.accepted_ns,
-        account=head.account,
-        key_hash=head.key_hash,
-        model=end.model or head.model or head.requested_model,
-        provider=end.provider_name,
-        state=state,
-        total=total,
-        folded=pack(folded),
-    )
-    day = day_text(day_number(head.accepted_ns))
-    return stored, Posting(head.key_hash, head.account, day, total, byok or ZERO)
+    __slots__ = ("byoks", "day", "kind", "totals")
+
+    def __init__(self, kind: Kind, day: int) -> None:
+        self.kind = kind
+        self.day = day
+        self.totals: list[str] = []
+        self.byoks: list[str] = []
+
+
+class Batch:
+    """Ended calls of one daybook, gathered for one transaction of the store. `finish` it before it is shipped."""
+
+    def __init__(self, daybook: str) -> None:
+        self.daybook = daybook
+        self.sheets: list[Sheet] = []
+        self._tallies: dict[tuple[str, str, str, str | None, int], _Tally] = {}
+        self._ends: list[Row] = []
+        self._intents: list[bytes] = []
+
+    def add(self, ends: list[Row], intents: list[bytes], progress: dict[int, bytes]) -> None:
+        """Add calls: their terminal rows, and their packed intents in the same order. What `progress` has of them by
+        call number is taken out of it. Raises codec.DecodeError."""
+        self._ends += ends
+        self._intents += intents
+        while len(self._ends) >= SHEET:
+            self._sheet(progress)
+
+    def finish(self, progress: dict[int, bytes]) -> None:
+        """The last sheet, with what is left."""
+        if self._ends:
+            self._sheet(progress)
+
+    def _sheet(self, progress: dict[int, bytes]) -> None:
+        """Blobs are moved as they are; only their heads are read, those of a sheet at once."""
+        ends, blobs = self._ends[:SHEET], self._intents[:SHEET]
+        del self._ends[:SHEET], self._intents[:SHEET]
+        count, tallies, base = len(ends), self._tallies, self.daybook
+        intents, outcomes = array_of(blobs, count), array_of([row.blob for row in ends], count)
+        heads, n = _intents(intents), [row.n for row in ends]
+        kinds: list[Kind] = []
+        totals: list[str] = []
+        byoks: list[str | None] = [None] * count
+        odd: dict[int, str] = {}
+        high, named = -1, ""
+        for slot, (head, end) in enumerate(zip(heads, _outcomes(outcomes), strict=True)):
+            charge = end.charge
+            model = end.model or head.model or head.requested_model
+            who = (head.account, head.key_hash, model, end.provider_name, head.accepted_ns // DAY_NS)
+            tally = tallies.get(who) or self._tally(who, head.accepted_ns)
+            total = charge.total
+            if "E" in total:
+                total = plain(Decimal(total))
+            kinds.append(tally.kind)
+            totals.append(total)
+            tally.totals.append(total)
+            if end.is_byok and charge.upstream is not None:
+                byoks[slot] = byok = plain(Decimal(charge.upstream))
+                tally.byoks.append(byok)
+            first, last = divmod(n[slot], _PAIR)
+            if first != high:
+                high, named = first, base + base62(first, 4)
+            if head.id[-9:] != named + _PAIRS[last]:
+                odd[slot] = head.id
+        self.sheets.append(
+            Sheet(
+                n,
+                [row.seq for row in ends],
+                [head.accepted_ns for head in heads],
+                kinds,
+                [row.state for row in ends],
+                totals,
+                byoks,
+                intents,
+                outcomes,
+                {slot: progress.pop(each) for slot, each in enumerate(n) if each in progress} if progress else {},
+                odd,
+            )
+        )
+
+    def _tally(self, who: tuple[str, str, str, str | None, int], accepted_ns: int) -> _Tally:
+        tally = self._tallies[who] = _Tally(Kind(*who[:4]), day_number(accepted_ns))
+        return tally
+
+    def postings(self) -> list[Posting]:
+        """The spend of the batch: one for each key, account and day."""
+        sums: dict[tuple[str, str, int], tuple[Decimal, Decimal, int]] = {}
+        for tally in self._tallies.values():
+            where = (tally.kind.key_hash, tally.kind.account, tally.day)
+            usage, byok, requests = sums.get(where, (ZERO, ZERO, 0))
+            usage = reduce(add, map(Decimal, tally.totals), usage)
+            byok = reduce(add, map(Decimal, tally.byoks), byok)
+            sums[where] = usage, byok, requests + len(tally.totals)
+        return [
+            Posting(key_hash, account, day_text(day), usage, byok, requests)
+            for (key_hash, account, day), (usage, byok, requests) in sums.items()
+        ]
 
 
 def posting_of(intent: Intent, outcome: Outcome) -> Posting:

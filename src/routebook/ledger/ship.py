@@ -13,19 +13,22 @@ from typing import Protocol
 from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, Row, State
 from routebook.ledger.book import Book
-from routebook.ledger.posting import posting_of, shipped_of, stored_of
-from routebook.store.port import Posting, Store, Stored
+from routebook.ledger.posting import Batch, posting_of
+from routebook.store.port import Amended, Store
+from routebook.wire.codec import pack
 
 _log = logging.getLogger("routebook.ledger")
 
-BATCH = 1000
+BATCH = 4096
 """rows in one transaction"""
 EVERY = 0.5
 """seconds between two looks at the daybook"""
 PATIENCE = 5.0
 """seconds that a shutdown waits for a store that is away"""
-_SLICE = 50
-"""calls folded before other work gets its turn"""
+_SLICE = 256
+"""rows taken up before other work gets its turn"""
+_OPEN_AT_HAND = 10_000
+"""open calls whose intent is kept in memory; above that the daybook is asked again"""
 
 
 class Source(Protocol):
@@ -36,54 +39,88 @@ class Source(Protocol):
 
     def rows(self, after: int, limit: int) -> list[Row]: ...
 
-    def read(self, n: int) -> Folded | None: ...
+    def read(self, n: int) -> Folded | None:
+        """The call of that number; of an open call also when its rows so far were `shipped`."""
+
+
+class Shippable(Source, Protocol):
+    """A daybook that is told what the store has."""
+
+    def shipped(self, seq: int) -> None:
+        """The store has every row up to `seq`, and keeps it: of calls that have ended. Of a call that is open only the
+        cursor has moved, its intent and progress are needed once more when it ends: `read` must go on giving it.
+        An amendment needs nothing of its call. Called after each batch, and once with the first look."""
 
 
 class Shipper:
     """Ships one daybook. `trouble` says why it is behind, None while it is not."""
 
-    def __init__(self, daybook: Source, store: Store, every: float = EVERY, patience: float = PATIENCE) -> None:
+    def __init__(self, daybook: Shippable, store: Store, every: float = EVERY, patience: float = PATIENCE) -> None:
         self._daybook = daybook
         self._store = store
         self._every = every
         self._patience = patience
+        self._intents: dict[int, bytes] = {}
+        """of calls that were open when a batch ended, by number, so that they need not be read and packed again"""
+        self._progress: dict[int, bytes] = {}
+        self._told = -1
         self.trouble: str | None = None
 
     async def ship_once(self) -> int:
         """Ship the next rows, at most `BATCH`; how many they were, 0 = nothing new. Raises Unavailable."""
         name = self._daybook.name
         cursor = await self._store.cursor(name)
-        rows = self._daybook.rows(after=cursor, limit=BATCH)
-        if not rows:
-            return 0
-        calls: dict[int, list[Row]] = {}
-        ended: set[int] = set()
-        # An amendment follows the outcome: without the outcome in this batch, its posting is in the store already.
-        touched: set[int] = set()
+        self._tell(cursor)
+        batch = Batch(name)
+        amendments: list[Amended] = []
+        upto, count = cursor, 0
+        while count < BATCH and (rows := self._daybook.rows(after=upto, limit=min(_SLICE, BATCH - count))):
+            self._take(rows, batch, amendments)
+            upto, count = rows[-1].seq, count + len(rows)
+            if len(rows) < _SLICE:
+                break
+            await asyncio.sleep(0)
+        if count:
+            batch.finish(self._progress)
+            await self._store.ship(name, upto, batch.sheets, batch.postings(), amendments)
+            self._tell(upto)
+        return count
+
+    def _take(self, rows: list[Row], batch: Batch, amendments: list[Amended]) -> None:
+        intents, progress = self._intents, self._progress
+        ends: list[Row] = []
+        opened: list[bytes] = []
+        begun, terminal, pop = State.INTENT, State.TERMINAL, intents.pop
         for row in rows:
-            calls.setdefault(row.n, []).append(row)
-            if row.state in State.TERMINAL:
-                ended.add(row.n)
-                touched.add(row.n)
-            elif row.state == State.AMENDMENT:
-                touched.add(row.n)
-        generations: list[Stored] = []
-        postings: list[Posting] = []
-        for count, n in enumerate(sorted(touched), start=1):
-            if (whole := shipped_of(name, calls[n])) is not None:
-                generations.append(whole[0])
-                postings.append(whole[1])
-                continue
-            folded = self._daybook.read(n)
-            if folded is None or folded.outcome is None:
-                raise AssertionError(f"call {n} of daybook {name} has a terminal row or an amendment but no outcome")
-            generations.append(stored_of(name, folded))
-            if n in ended:
-                postings.append(posting_of(folded.intent, folded.outcome))
-            if count % _SLICE == 0:
-                await asyncio.sleep(0)
-        await self._store.ship(name, rows[-1].seq, generations, postings)
-        return len(rows)
+            state = row.state
+            if state == begun:
+                intents[row.n] = row.blob
+            elif state in terminal:
+                ends.append(row)
+                opened.append(pop(row.n, b"") or self._opened(row.n))
+            elif state == State.PROGRESS:
+                progress[row.n] = row.blob
+            else:
+                amendments.append(Amended(batch.daybook, row.n, row.seq, row.blob))
+        if ends:
+            batch.add(ends, opened, progress)
+        if len(intents) > _OPEN_AT_HAND:
+            intents.clear()
+            progress.clear()
+
+    def _opened(self, n: int) -> bytes:
+        """The intent of a call that was opened in an earlier batch; its last progress goes to the others."""
+        folded = self._daybook.read(n)
+        if folded is None:
+            raise AssertionError(f"call {n} of daybook {self._daybook.name} has a terminal row but no intent")
+        if folded.progress is not None:
+            self._progress[n] = pack(folded.progress)
+        return pack(folded.intent)
+
+    def _tell(self, seq: int) -> None:
+        if seq != self._told:
+            self._told = seq
+            self._daybook.shipped(seq)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ship until `stop` is set, then whatever is left.

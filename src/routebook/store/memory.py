@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
+
 from routebook.core.money import ZERO, add
 from routebook.core.people import App, Key
-from routebook.store.port import Posting, Spend, Stored
+from routebook.store import sheets
+from routebook.store.port import Amended, Posting, Retired, Sheet, Spend, Stored
+
+
+class _Call:
+    """One call of a shipped sheet."""
+
+    def __init__(self, id: str, sheet: Sheet, slot: int, leaf: sheets.Leaf) -> None:
+        self.id = id
+        self.leaf = leaf
+        self.n = sheet.n[slot]
+        self.seq = sheet.seq[slot]
+        self.accepted_ns = sheet.accepted_ns[slot]
+        self.kind = sheet.kind[slot]
+        self.state = sheet.state[slot]
+        self.total = Decimal(sheet.total[slot])
+        self.byok = Decimal(sheet.byok[slot] or 0)
 
 
 class MemoryStore:
@@ -14,9 +33,12 @@ class MemoryStore:
         self._keys: dict[str, Key] = {}
         self._apps: dict[int, App] = {}
         self._cursors: dict[str, int] = {}
-        self._generations: dict[tuple[str, int], Stored] = {}
+        self._calls: dict[tuple[str, int], _Call] = {}
+        self._amendments: dict[tuple[str, int], dict[tuple[bool, str, int], Amended]] = {}
         self._by_id: dict[str, tuple[str, int]] = {}
         self._spend: dict[tuple[str, str, str], Spend] = {}
+        self._retired: dict[tuple[str, str, str], Spend] = {}
+        self._kept_since = 0
         self._version = 1
 
     async def keys(self) -> list[Key]:
@@ -51,29 +73,31 @@ class MemoryStore:
     async def cursor(self, daybook: str) -> int:
         return self._cursors.get(daybook, 0)
 
-    async def ship(self, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
+    async def ship(
+        self,
+        daybook: str,
+        upto: int,
+        generations: Sequence[Sheet],
+        postings: Sequence[Posting],
+        amendments: Sequence[Amended] = (),
+    ) -> None:
         if daybook in self._cursors and upto <= self._cursors[daybook]:
             return
         self._cursors[daybook] = upto
-        for each in generations:
-            self._generations[each.daybook, each.n] = each
-            self._by_id[each.id] = (each.daybook, each.n)
+        for sheet in generations:
+            leaves = sheets.read(sheet.intents, sheet.outcomes, sheets.notes_of(sheet.progress))
+            for slot, leaf in enumerate(leaves):
+                call = _Call(sheets.id_of(leaf.intent), sheet, slot, leaf)
+                self._calls[daybook, call.n] = call
+                self._by_id[call.id] = (daybook, call.n)
+        for each in amendments:
+            self._amendments.setdefault((each.daybook, each.n), {})[each.daybook != daybook, daybook, each.seq] = each
         for posting in postings:
-            place = (posting.day, posting.key_hash, posting.account)
-            old = self._spend.get(place)
-            usage, byok, requests = (old.usage, old.byok, old.requests) if old else (ZERO, ZERO, 0)
-            self._spend[place] = Spend(
-                key_hash=posting.key_hash,
-                account=posting.account,
-                day=posting.day,
-                usage=add(usage, posting.usage),
-                byok=add(byok, posting.byok),
-                requests=requests + posting.requests,
-            )
+            _add(self._spend, posting)
 
     async def generation(self, id: str) -> Stored | None:
         place = self._by_id.get(id)
-        return self._generations[place] if place else None
+        return self._stored(place) if place else None
 
     async def generations(
         self,
@@ -85,21 +109,72 @@ class MemoryStore:
         limit: int = 100,
     ) -> list[Stored]:
         found = [
-            each
-            for each in self._generations.values()
-            if each.accepted_ns >= since_ns
-            and (until_ns is None or each.accepted_ns < until_ns)
-            and account in (None, each.account)
-            and model in (None, each.model)
+            (call.accepted_ns, place)
+            for place, call in self._calls.items()
+            if call.accepted_ns >= since_ns
+            and (until_ns is None or call.accepted_ns < until_ns)
+            and account in (None, call.kind.account)
+            and model in (None, call.kind.model)
         ]
-        found.sort(key=lambda each: (each.accepted_ns, each.daybook, each.n), reverse=True)
-        return found[:limit]
+        found.sort(reverse=True)
+        return [self._stored(place) for _, place in found[:limit]]
 
     async def spend(self) -> list[Spend]:
         return [self._spend[place] for place in sorted(self._spend)]
+
+    async def delete_before(self, ns: int, limit: int) -> int:
+        found = sorted((call.accepted_ns, place) for place, call in self._calls.items() if call.accepted_ns < ns)
+        for accepted_ns, place in found[:limit]:
+            call = self._calls.pop(place)
+            del self._by_id[call.id]
+            for each in self._amendments.pop(place, {}).values():
+                if (revised := sheets.difference_in(each.blob)) is not None:
+                    _add(self._retired, revised)
+            day = sheets.day_of(accepted_ns)
+            _add(self._retired, Posting(call.kind.key_hash, call.kind.account, day, call.total, call.byok))
+            self._kept_since = max(self._kept_since, accepted_ns + 1)
+        return min(len(found), limit)
+
+    async def retired(self) -> Retired:
+        return Retired(self._kept_since, [self._retired[place] for place in sorted(self._retired)])
+
+    async def size(self) -> int:
+        return sum(len(bytes(call.leaf.intent)) + len(bytes(call.leaf.outcome)) for call in self._calls.values())
 
     async def version(self) -> int:
         return self._version
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def _stored(self, place: tuple[str, int]) -> Stored:
+        call, (daybook, n) = self._calls[place], place
+        found = sorted(self._amendments.get(place, {}).items())
+        amendments = [(0 if foreign else each.seq, each.blob) for (foreign, _, _), each in found]
+        return Stored(
+            call.id,
+            daybook,
+            n,
+            call.accepted_ns,
+            call.kind.account,
+            call.kind.key_hash,
+            call.kind.model,
+            call.kind.provider,
+            call.state,
+            call.total,
+            sheets.fold(call.leaf, call.seq, call.state, amendments),
+        )
+
+
+def _add(sums: dict[tuple[str, str, str], Spend], posting: Posting) -> None:
+    place = (posting.day, posting.key_hash, posting.account)
+    old = sums.get(place)
+    usage, byok, requests = (old.usage, old.byok, old.requests) if old else (ZERO, ZERO, 0)
+    sums[place] = Spend(
+        key_hash=posting.key_hash,
+        account=posting.account,
+        day=posting.day,
+        usage=add(usage, posting.usage),
+        byok=add(byok, posting.byok),
+        requests=requests + posting.requests,
+    )

@@ -6,12 +6,63 @@ One conformance suite (`tests/store`) runs against every implementation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
 import msgspec
 
 from routebook.core.people import App, Key
+
+
+class Kind(msgspec.Struct, frozen=True, eq=False):
+    """Who called what, and who served it: what many calls have in common. Compared by identity, so that a look-up is
+    cheap; two kinds of equal fields mean the same."""
+
+    account: str
+    key_hash: str
+    model: str | None
+    provider: str | None
+
+
+SHEET = 64
+"""calls in one sheet at most"""
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """Ended calls of one daybook on their way into the store, at most `SHEET`: their blobs as the daybook wrote them,
+    side by side, and column by column what queries ask for. The place of a call in all of them is its slot."""
+
+    n: list[int]
+    seq: list[int]
+    """daybook sequence of the terminal row"""
+    accepted_ns: list[int]
+    kind: list[Kind]
+    state: list[int]
+    total: list[str]
+    """USD charged, plain decimal text"""
+    byok: list[str | None]
+    """list price of a call on the caller's own provider key, plain decimal text; None for any other call"""
+    intents: bytes
+    """msgpack array of packed core.generation.Intent"""
+    outcomes: bytes
+    """msgpack array of packed core.generation.Outcome"""
+    progress: dict[int, bytes] = {}
+    """slot -> packed core.generation.Progress, the last one; of calls that had any"""
+    odd_ids: dict[int, str] = {}
+    """slot -> id, where its last nine characters do not name (daybook, n) as `core.ids.generation_id` writes them"""
+
+
+class Amended(msgspec.Struct, frozen=True):
+    """Something learnt after the end of a call; the call may have been shipped long before."""
+
+    daybook: str
+    """of the call"""
+    n: int
+    seq: int
+    """in the daybook that is being shipped"""
+    blob: bytes
+    """packed core.generation.Amendment"""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -32,7 +83,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """Spend of one call, added to its key's day."""
+    """Spend of one call or several, added to its key's day."""
 
     key_hash: str
     account: str
@@ -54,6 +105,14 @@ class Spend(msgspec.Struct, frozen=True):
     requests: int
 
 
+class Retired(msgspec.Struct, frozen=True):
+    """What retention has deleted so far: the spend of these calls stays posted, though no generation explains it."""
+
+    kept_since_ns: int
+    """calls accepted before may be gone; 0 = nothing was ever deleted"""
+    spends: list[Spend]
+
+
 class Store(Protocol):
     async def keys(self) -> list[Key]: ...
 
@@ -72,11 +131,18 @@ class Store(Protocol):
     async def cursor(self, daybook: str) -> int:
         """Highest daybook sequence whose rows are in the store; 0 for an unknown daybook."""
 
-    async def ship(self, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
-        """One transaction: upsert generations by (daybook, n), add postings, move the cursor to `upto`.
+    async def ship(
+        self,
+        daybook: str,
+        upto: int,
+        generations: Sequence[Sheet],
+        postings: Sequence[Posting],
+        amendments: Sequence[Amended] = (),
+    ) -> None:
+        """One transaction: put generations by (daybook, n), add postings and amendments, move the cursor to `upto`.
 
-        A generation whose (daybook, n) is there already in a terminal state is replaced (amendments came), and the
-        caller must not repeat its posting. `upto` not above the cursor: nothing happens at all.
+        `upto` not above the cursor: nothing happens at all. A generation whose (daybook, n) is there already is
+        replaced; the caller must not repeat its posting.
         """
 
     async def generation(self, id: str) -> Stored | None: ...
@@ -94,6 +160,17 @@ class Store(Protocol):
 
     async def spend(self) -> list[Spend]:
         """All days of all keys."""
+
+    async def delete_before(self, ns: int, limit: int) -> int:
+        """Delete the oldest generations accepted before `ns`, at most `limit` of them, with their amendments; how many.
+
+        Spend stays, and `retired` grows by what was theirs. One short transaction: repeat it until it gives 0.
+        """
+
+    async def retired(self) -> Retired: ...
+
+    async def size(self) -> int:
+        """Bytes in use; what deleting has freed is not counted, though a file may keep it for later."""
 
     async def version(self) -> int:
         """Changes whenever keys or apps changed, by whichever process: then snapshots are read again.

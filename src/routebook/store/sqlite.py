@@ -1,7 +1,8 @@
 """The store in one SQLite file: the default, nothing to install. Several processes may have it open at once.
 
-Small reads run where they are called: in WAL mode a reader waits for nobody. Writes and long reads run one after
-another on a thread of the store's own, with its own connection, because a writer may have to wait for another process.
+Small reads run where they are called: in WAL mode a reader waits for nobody. Writes run one after another on a thread
+of the store's own, with its own connection, because a writer may have to wait for another process; so do long reads, on
+another thread.
 Money is decimal text, added in Python inside the transaction. The file is readable by its owner alone.
 """
 
@@ -12,35 +13,31 @@ import contextlib
 import os
 import sqlite3
 import time  # noqa: TID251 - only to wait, never to ask what time it is
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
 from routebook.core.errors import Unavailable
-from routebook.core.money import ZERO, add, plain
+from routebook.core.money import plain
 from routebook.core.people import App, Key
+from routebook.store import calls
 from routebook.store.migrate import migrate
-from routebook.store.port import Posting, Spend, Stored
+from routebook.store.port import Amended, Posting, Retired, Sheet, Spend, Stored
 
 R = TypeVar("R")
 
 BUSY_MS = 5_000
 """how long a write waits for the writer of another process"""
 
+PAGE = 16_384
+"""bytes; a sheet of calls is written in a quarter of the pages that SQLite's default would take"""
+
 _CLOSED = "The store is closed: the gateway is shutting down."
 _KEY = (
     "hash, name, label, account, disabled, management, limit_usd, limit_reset, include_byok_in_limit, "
     "created_at, updated_at, expires_at, creator_user_id, workspace_id"
-)
-_STORED = "id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total, folded"
-_UPSERT = (
-    f"INSERT INTO generations ({_STORED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (daybook, n) DO UPDATE SET "
-    "id = excluded.id, accepted_ns = excluded.accepted_ns, account = excluded.account, key_hash = excluded.key_hash, "
-    "model = excluded.model, provider = excluded.provider, state = excluded.state, total = excluded.total, "
-    "folded = excluded.folded"
 )
 
 
@@ -52,7 +49,10 @@ class SqliteStore:
         self.path = path
         self._writer, _ = _ready(path)
         self._reader = _connect(path)
+        self._looker = _connect(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="routebook-store")
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="routebook-reads")
+        self._calls = calls.Writer()
         self._closed = False
 
     # -- keys and apps
@@ -90,15 +90,31 @@ class SqliteStore:
     # -- generations and spend
 
     async def cursor(self, daybook: str) -> int:
-        rows = self._read("SELECT seq FROM cursors WHERE daybook = ?", (daybook,))
+        rows = self._read("SELECT seq FROM books WHERE daybook = ?", (daybook,))
         return int(rows[0][0]) if rows else 0
 
-    async def ship(self, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
-        await self._write(lambda db: _ship(db, daybook, upto, generations, postings))
+    async def ship(
+        self,
+        daybook: str,
+        upto: int,
+        generations: Sequence[Sheet],
+        postings: Sequence[Posting],
+        amendments: Sequence[Amended] = (),
+    ) -> None:
+        def ship(db: sqlite3.Connection) -> None:
+            try:
+                _transaction(db, lambda db: self._calls.ship(db, daybook, upto, generations, postings, amendments))
+            except BaseException:
+                self._calls.forget()
+                raise
+
+        await self._on_thread(ship)
 
     async def generation(self, id: str) -> Stored | None:
-        rows = self._read(f"SELECT {_STORED} FROM generations WHERE id = ?", (id,))
-        return _stored(rows[0]) if rows else None
+        if self._closed:
+            raise Unavailable(_CLOSED)
+        with _faults():
+            return _transaction(self._reader, lambda db: calls.find(db, id), "BEGIN")
 
     async def generations(
         self,
@@ -109,25 +125,23 @@ class SqliteStore:
         model: str | None = None,
         limit: int = 100,
     ) -> list[Stored]:
-        where, values = ["accepted_ns >= ?"], [since_ns]  # type: list[str], list[Any]
-        for clause, value in (("accepted_ns < ?", until_ns), ("account = ?", account), ("model = ?", model)):
-            if value is not None:
-                where.append(clause)
-                values.append(value)
-        statement = (
-            f"SELECT {_STORED} FROM generations WHERE {' AND '.join(where)} "
-            "ORDER BY accepted_ns DESC, daybook DESC, n DESC LIMIT ?"
-        )
-        rows = await self._on_thread(lambda db: db.execute(statement, (*values, limit)).fetchall())
-        return [_stored(row) for row in rows]
+        return await self._look(lambda db: calls.select(db, account, since_ns, until_ns, model, limit))
 
     async def spend(self) -> list[Spend]:
-        rows = await self._on_thread(
-            lambda db: db.execute(
-                "SELECT key_hash, account, day, usage, byok, requests FROM spend ORDER BY day, key_hash, account"
-            ).fetchall()
+        return await self._look(lambda db: calls.spends(db, "spend"))
+
+    async def delete_before(self, ns: int, limit: int) -> int:
+        return await self._write(lambda db: calls.delete_before(db, ns, limit))
+
+    async def retired(self) -> Retired:
+        return await self._look(calls.retired)
+
+    async def size(self) -> int:
+        ((pages, free, each),) = self._read(
+            "SELECT page_count, freelist_count, page_size "
+            "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
         )
-        return [Spend(row[0], row[1], row[2], Decimal(row[3]), Decimal(row[4]), row[5]) for row in rows]
+        return int((pages - free) * each)
 
     async def version(self) -> int:
         return int(self._read("SELECT value FROM counters WHERE name = 'version'")[0][0])
@@ -138,7 +152,10 @@ class SqliteStore:
             return
         self._closed = True
         self._reader.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reading, self._looker.close)
+        await loop.run_in_executor(self._thread, self._writer.close)
+        self._reading.shutdown(wait=False)
         self._thread.shutdown(wait=False)
 
     # -- how statements run
@@ -152,14 +169,21 @@ class SqliteStore:
     async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
         return await self._on_thread(lambda db: _transaction(db, work))
 
+    async def _look(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        """A long read, all of it at one moment of the database."""
+        return await self._run(self._reading, lambda: _transaction(self._looker, work, "BEGIN"))
+
     async def _on_thread(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        return await self._run(self._thread, lambda: work(self._writer))
+
+    async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], R]) -> R:
         def run() -> R:
             with _faults():
-                return work(self._writer)
+                return work()
 
         if self._closed:
             raise Unavailable(_CLOSED)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        return await asyncio.get_running_loop().run_in_executor(thread, run)
 
 
 def upgrade(path: Path) -> tuple[int, int]:
@@ -186,8 +210,8 @@ def _ready(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
         raise Unavailable(f"{path}: {fault.message}") from fault
 
 
-def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], R]) -> R:
-    db.execute("BEGIN IMMEDIATE")
+def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], R], begin: str = "BEGIN IMMEDIATE") -> R:
+    db.execute(begin)
     try:
         result = work(db)
         db.execute("COMMIT")
@@ -196,30 +220,6 @@ def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], R]
             db.execute("ROLLBACK")
         raise
     return result
-
-
-def _ship(db: sqlite3.Connection, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
-    row = db.execute("SELECT seq FROM cursors WHERE daybook = ?", (daybook,)).fetchone()
-    if row is not None and upto <= row[0]:
-        return
-    db.execute("INSERT OR REPLACE INTO cursors (daybook, seq) VALUES (?, ?)", (daybook, upto))
-    db.executemany(_UPSERT, [_stored_row(each) for each in generations])
-    sums: dict[tuple[str, str, str], tuple[Decimal, Decimal, int]] = {}
-    for posting in postings:
-        place = (posting.key_hash, posting.day, posting.account)
-        usage, byok, requests = sums.get(place) or _spent(db, place)
-        sums[place] = add(usage, posting.usage), add(byok, posting.byok), requests + posting.requests
-    db.executemany(
-        "INSERT OR REPLACE INTO spend (key_hash, day, account, usage, byok, requests) VALUES (?, ?, ?, ?, ?, ?)",
-        [(*place, plain(usage), plain(byok), requests) for place, (usage, byok, requests) in sums.items()],
-    )
-
-
-def _spent(db: sqlite3.Connection, place: tuple[str, str, str]) -> tuple[Decimal, Decimal, int]:
-    row = db.execute(
-        "SELECT usage, byok, requests FROM spend WHERE key_hash = ? AND day = ? AND account = ?", place
-    ).fetchone()
-    return (Decimal(row[0]), Decimal(row[1]), row[2]) if row else (ZERO, ZERO, 0)
 
 
 def _key_row(key: Key) -> tuple[Any, ...]:
@@ -260,29 +260,6 @@ def _key(row: Any) -> Key:
     )
 
 
-def _stored_row(each: Stored) -> tuple[Any, ...]:
-    return (
-        each.id,
-        each.daybook,
-        each.n,
-        each.accepted_ns,
-        each.account,
-        each.key_hash,
-        each.model,
-        each.provider,
-        each.state,
-        plain(each.total),
-        each.folded,
-    )
-
-
-def _stored(row: Any) -> Stored:
-    id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total, folded = row
-    return Stored(
-        id, daybook, n, accepted_ns, account, key_hash, model, provider, state, total=Decimal(total), folded=folded
-    )
-
-
 def _prepare_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -297,6 +274,7 @@ def _prepare_file(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA page_size = {PAGE}")  # of a new file; one that exists keeps its own
     _use_wal(db)
     db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # A power cut must not take back a key that was handed out; there are few commits, and they are off the loop.

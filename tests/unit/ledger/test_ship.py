@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from routebook.ledger.posting import stored_of
 from routebook.ledger.ship import BATCH, Shipper, restore
 from routebook.metering.folding import unfold
 from routebook.store.memory import MemoryStore
-from routebook.store.port import Posting, Stored
+from routebook.store.port import Amended, Posting, Sheet
 from routebook.store.sqlite import SqliteStore
 from routebook.wire.codec import pack
 
@@ -53,6 +53,8 @@ class Daybook:
 
     def __init__(self) -> None:
         self.list: list[Row] = []
+        self.told: list[int] = []
+        self.reads = 0
         self.calls: dict[int, Folded] = {}
 
     def put(self, row: Intent | Outcome | Progress | Amendment, n: int, state: int) -> None:
@@ -81,7 +83,11 @@ class Daybook:
         return self.list[after : after + limit]
 
     def read(self, n: int) -> Folded | None:
+        self.reads += 1
         return self.calls.get(n)
+
+    def shipped(self, seq: int) -> None:
+        self.told.append(seq)
 
 
 class Fragile(MemoryStore):
@@ -91,11 +97,18 @@ class Fragile(MemoryStore):
         super().__init__()
         self.plan: Iterator[str | None] = iter(())
 
-    async def ship(self, daybook: str, upto: int, generations: list[Stored], postings: list[Posting]) -> None:
+    async def ship(
+        self,
+        daybook: str,
+        upto: int,
+        generations: Sequence[Sheet],
+        postings: Sequence[Posting],
+        amendments: Sequence[Amended] = (),
+    ) -> None:
         fate = next(self.plan, None)
         if fate == "before":
             raise Unavailable("cut before")
-        await super().ship(daybook, upto, generations, postings)
+        await super().ship(daybook, upto, generations, postings, amendments)
         if fate == "after":
             raise Unavailable("cut after")
 
@@ -140,6 +153,70 @@ async def test_intents_and_progress_only_move_the_cursor() -> None:
     assert await spent(store) == (D(1), 1)
 
 
+async def test_a_call_that_was_open_for_batches_keeps_its_last_progress_and_is_not_asked_for_again() -> None:
+    daybook, store = Daybook(), MemoryStore()
+    shipper = Shipper(daybook, store)
+    daybook.open(1)
+    for frames in (1, 2):
+        daybook.put(Progress(at_ns=1, model="m", provider_name="p", endpoint_id="e", frames=frames), 1, State.PROGRESS)
+        await shipper.ship_once()
+    daybook.close(1)
+    await shipper.ship_once()
+    (row,) = await store.generations(account=None)
+    assert unfold(row.folded) == daybook.calls[1]
+    assert daybook.reads == 0
+
+
+async def test_a_shipper_that_starts_between_a_calls_rows_asks_the_daybook_for_its_beginning() -> None:
+    daybook, store = Daybook(), MemoryStore()
+    daybook.open(1)
+    daybook.put(Progress(at_ns=1, model="m", provider_name="p", endpoint_id="e", frames=7), 1, State.PROGRESS)
+    await Shipper(daybook, store).ship_once()
+    daybook.close(1, "0.5")
+    await Shipper(daybook, store).ship_once()
+    (row,) = await store.generations(account=None)
+    assert unfold(row.folded) == daybook.calls[1]
+    assert daybook.reads == 1
+
+
+async def test_the_daybook_is_told_what_the_store_has_and_never_more() -> None:
+    daybook, store = Daybook(), Fragile()
+    shipper = Shipper(daybook, store)
+    daybook.open(1)
+    store.plan = iter(["before", None])
+    with pytest.raises(Unavailable):
+        await shipper.ship_once()
+    assert daybook.told == [0]
+    await shipper.ship_once()
+    daybook.close(1)
+    await shipper.ship_once()
+    await shipper.ship_once()
+    assert daybook.told == [0, 1, 2]
+    again = Shipper(daybook, store)
+    await again.ship_once()
+    assert daybook.told == [0, 1, 2, 2]
+
+
+async def test_a_batch_posts_once_for_each_key_account_and_day() -> None:
+    daybook, store, seen = Daybook(), MemoryStore(), []
+    ship = store.ship
+
+    async def watched(daybook: str, upto: int, generations: Any, postings: Any, amendments: Any = ()) -> None:
+        seen.append([(each.key_hash[0], each.account, each.day, each.usage, each.requests) for each in postings])
+        await ship(daybook, upto, generations, postings, amendments)
+
+    store.ship = watched  # type: ignore[method-assign]
+    for n in range(1, 101):
+        key, account, late = "ab"[n % 2], "xy"[n % 4 // 2], n > 50
+        daybook.open(n, key_hash=key * 64, account=account, accepted_ns=NOON + DAY_NS * late, model=f"m/{n % 3}")
+        daybook.close(n, f"{n}E-30")
+    await Shipper(daybook, store).ship_once()
+    (postings,) = seen
+    assert len(postings) == len({posting[:3] for posting in postings}) == 8
+    assert sum(posting[3] for posting in postings) == D("5050E-30")
+    assert sum(posting[4] for posting in postings) == 100
+
+
 async def test_an_amendment_renews_the_generation_and_posts_nothing() -> None:
     daybook, store = Daybook(), MemoryStore()
     shipper = Shipper(daybook, store)
@@ -174,7 +251,7 @@ async def test_a_batch_ends_between_the_rows_of_a_call_without_posting_it_twice_
         daybook.put(Amendment(at_ns=2, tokens_prompt=n), n, State.AMENDMENT)
     shipper = Shipper(daybook, store)
     assert [await shipper.ship_once() for _ in range(4)] == [BATCH, BATCH, BATCH, 0]
-    assert await spent(store) == (D("1.000"), BATCH)
+    assert await spent(store) == (D("0.001") * BATCH, BATCH)
     rows = await store.generations(account=None, limit=2 * BATCH)
     assert len(rows) == BATCH
     assert {len(unfold(row.folded).amendments) for row in rows} == {1}
