@@ -184,14 +184,14 @@ class FileDaybook:
 
     def note(self, id: str, n: int, row: Progress | Amendment) -> None:
         """Append a row that nobody waits for. Progress of a call that is not open any more is dropped, and so is an
-        amendment of one that ended so long ago that this book no longer knows it."""
+        amendment of one that ended so long ago that this book has forgotten it."""
         if isinstance(row, Progress):
             state = State.PROGRESS
             if n not in self._open:
                 return
         else:
             state = State.AMENDMENT
-            if n not in self._open and not self._calls.last(n):
+            if self._calls.forgot(n):
                 return
         self._bind()
         self._pending.append((n, id, state, pack(row), None))
@@ -258,7 +258,7 @@ class FileDaybook:
         self._pending = []
         keeper = self._keeper
         if keeper.fresh is not None:
-            self._roll(keeper.fresh)
+            self._roll(keeper.fresh, batch)
         if keeper.lost:
             self._failed(batch, keeper.trouble or "")
             return
@@ -307,12 +307,12 @@ class FileDaybook:
             return False
         return True
 
-    def _roll(self, fresh: int) -> None:
-        """Go on in the next segment. Where that fails the old one is written on, and the next flush tries again."""
+    def _roll(self, fresh: int, batch: list[_Entry]) -> None:
+        """Go on in the next segment, which begins with the batch. Where that fails the old one is written on, and the
+        next flush tries again."""
         closed = self._segment
-        header = Header(
-            self.name, closed.number + 1, self._seq, self._next, self._since(), self._clock.now_ns(), self._digest
-        )
+        since = self._since(self._open.difference(n for n, _, state, _, _ in batch if state == State.INTENT))
+        header = Header(self.name, closed.number + 1, self._seq, self._next, since, self._clock.now_ns(), self._digest)
         try:
             segment = begin(self._folder, fresh, header)
         except OSError as error:
@@ -327,11 +327,11 @@ class FileDaybook:
             except OSError as error:
                 self._keeper.fail(error)
 
-    def _since(self) -> int:
-        """The first segment that has rows of a call that is open now; the next one if none is open."""
-        if not self._open:
+    def _since(self, open_calls: set[int]) -> int:
+        """The first segment that may have rows of these calls; the next one if there are none."""
+        if not open_calls:
             return self._segment.number + 1
-        lowest = min(self._open)
+        lowest = min(open_calls)
         headers = self._headers
         return max((header.number for header in headers if header.top <= lowest), default=headers[0].number)
 

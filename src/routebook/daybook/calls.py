@@ -16,6 +16,10 @@ MASK = (1 << BITS) - 1
 class Calls(dict[int, "array[int]"]):
     """Chunk number -> places. The writer's hot path indexes it by hand: `calls[n >> BITS][n & MASK]`, 0 = unknown."""
 
+    def __init__(self) -> None:
+        self._forgotten = -1
+        """the highest chunk that was dropped"""
+
     def __missing__(self, chunk: int) -> array[int]:
         made = self[chunk] = array("Q", bytes(8 << BITS))
         return made
@@ -45,3 +49,8 @@ class Calls(dict[int, "array[int]"]):
             first = chunk << BITS
             if max(places) < before and open_calls.isdisjoint(range(first, first + MASK + 1)):
                 del self[chunk]
+                self._forgotten = max(self._forgotten, chunk)
+
+    def forgot(self, n: int) -> bool:
+        """The call was known here, and its chunk was dropped."""
+        return n >> BITS <= self._forgotten and n >> BITS not in self

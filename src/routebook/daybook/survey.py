@@ -11,6 +11,8 @@ from routebook.daybook.folder import file_name
 from routebook.daybook.frames import HEADER_SIZE, OFFSET_BITS, Damage, Frame, marks
 from routebook.daybook.shelf import Shelf
 
+_INTENT, _TERMINAL = State.INTENT, State.TERMINAL
+
 
 class Survey:
     """Begins with a segment; `follow()` reads what is new. Raises FileNotFoundError if that segment is not there."""
@@ -71,7 +73,8 @@ class Survey:
             self.at = found.end
 
     def _take(self, frame: Frame) -> None:
-        self._expect(frame.seq)
+        if frame.seq != self.seq + 1:
+            self._expect(frame.seq)
         if frame.before != self.digest:
             self._find(self.number, f"row {frame.seq} does not continue the hash chain")
         place = self.number << OFFSET_BITS | frame.start
@@ -79,14 +82,15 @@ class Survey:
         found = marks(frame)
         for n, state in found:
             calls[n >> BITS][n & MASK] = place
-            if state == State.INTENT:
+            if state == _INTENT:
                 still_open.add(n)
-            elif state in State.TERMINAL:
+            elif state in _TERMINAL:
                 still_open.discard(n)
         if len(found) != frame.length:
             self._find(self.number, f"the frame of row {frame.seq} has {len(found)} rows, not {frame.length}")
         self.seq = frame.seq + frame.length - 1
-        self.top = max(self.top, frame.top)
+        if frame.top > self.top:
+            self.top = frame.top
         self.digest = frame.digest
         self.frames += 1
         self.rows += frame.length

@@ -87,9 +87,9 @@ class Tail:
             for frame in shelf.frames(number, at):
                 if number == self._number and frame.start >= self._at:
                     break
-                gone += frame.end - frame.start
-                if isinstance(frame, Damage):
+                if isinstance(frame, Damage) or frame.top <= n:
                     continue
+                gone += frame.end - frame.start
                 ended = ends_call(frame, n)
                 if ended is not None:
                     place = number << OFFSET_BITS | frame.start
