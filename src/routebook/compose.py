@@ -31,6 +31,7 @@ from routebook.daybook.folder import DaybookLocked
 from routebook.daybook.library import Siblings
 from routebook.daybook.reference import TokenCounter
 from routebook.daybook.reference import available as tokenizer_available
+from routebook.daybook.revisions import Follower
 from routebook.dialects import registry
 from routebook.edge.asgi import Edge
 from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
@@ -82,6 +83,7 @@ class Gateway:
     _counter: TokenCounter | None = field(init=False, default=None)
     _clock: SystemClock = field(init=False)
     _siblings: Siblings = field(init=False)
+    _repriced: Follower = field(init=False)
     _tls: ssl.SSLContext | None = field(init=False)
     _native: Callable[[], NativeEdge] = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(init=False, default_factory=list)
@@ -104,6 +106,8 @@ class Gateway:
         )
         await take_over(home, workers, store, accounting)
         book, people, apps = Book(), People(self.loaded.admin_key_hash), Apps(store)
+        self._repriced = Follower(home, store)
+        await self._repriced.begin()
         await restore(book, store, [daybook])
         await people.refresh(store)
         await apps.refresh()
@@ -251,6 +255,10 @@ class Gateway:
             except Exception as error:
                 # Keys stay as they were: trouble of ours is never a 401.
                 log.warning("keys could not be read again: %s", error)
+            try:
+                await self._repriced.follow(self.app.book)
+            except Exception as error:
+                log.warning("what was charged anew is not in the balances yet: %s", error)
             today = self._today()
             if self.stock.reload_on is not None and today.date().isoformat() >= self.stock.reload_on:
                 await self._reload(today)

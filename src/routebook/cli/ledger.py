@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from routebook.cli.reconcile import reconcile
+from routebook.cli.reprice import reprice
 
 if TYPE_CHECKING:
     from routebook.daybook.reading import ReadOnlyDaybook
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="ledger", help="Prove the book.")
 app.command(reconcile)
+app.command(reprice)
 
 
 @app.command
@@ -36,9 +39,16 @@ def verify(
     from routebook.cli.generation import with_records
 
     async def work(books: Sequence[ReadOnlyDaybook], store: Store | None, latency: Latency) -> Report:
+        from routebook.daybook.revisions import read_revisions
         from routebook.ledger.verify import verify as prove
+        from routebook.load.settings import load_settings
 
-        return await prove(books, store)
+        revisions = read_revisions(load_settings(config, os.environ).home)
+        try:
+            return await prove(books, store, revisions)
+        finally:
+            for book in revisions:
+                book.close()
 
     report = with_records(config, work)
     if json:

@@ -83,6 +83,7 @@ def attempts(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableTyp
             title,
             justify="right" if title in ("status", "latency", "in", "out") else "left",
             overflow="fold",
+            min_width=len(title),
             no_wrap=title not in ("provider_name", "status", ""),
         )
     upstream = aligned([more.get("upstream_inference_cost") for more in told])

@@ -44,9 +44,14 @@ def shown(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def aligned(amounts: Iterable[Any]) -> list[str]:
-    """Amounts of money with their decimal points in one column of a left-justified grid; None stays empty."""
+def aligned(amounts: Iterable[Any], signed: bool = False) -> list[str]:
+    """Amounts of money with their decimal points in one column of a left-justified grid; None stays empty.
+
+    `signed`: more than nothing has a plus.
+    """
     texts = ["" if amount is None else money(amount) for amount in amounts]
+    if signed:
+        texts = [text if text[:1] in ("", "-") or text == "0" else f"+{text}" for text in texts]
     width = max((len(text.partition(".")[0]) for text in texts), default=0)
     return [" " * (width - len(text.partition(".")[0])) + text if text else "" for text in texts]
 

@@ -88,14 +88,15 @@ class GetGenerationData(Shape, frozen=True, kw_only=True):
         web_search_engine: engine that was used.
 
     Money, USD, exact:
-        total_cost: what the generation cost.
+        total_cost: what the generation cost, by the newest prices it was charged by.
         usage: what the account was charged.
-        upstream_inference_cost: what the provider charges; None where unknown.
+        upstream_inference_cost: what providers charge, failed tries included; None where unknown.
         cache_discount: saved by the provider's prompt cache; negative when cache writes cost more than they saved.
 
     Extension:
-        routebook: Routebook's own additions (outcome, usage source, cost lines, price revision, timing marks,
-            attempts, ...); None from other servers. Fractions in it are `Decimal`.
+        routebook: Routebook's own additions (outcome, usage source, cost lines, price revision, all charges the call
+            ever had, what retries cost, timing marks, attempts, ...); None from other servers. Fractions in it are
+            `Decimal`.
     """
 
     id: str | None = None

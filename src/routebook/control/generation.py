@@ -17,6 +17,7 @@ from routebook.control.desk import Desk, answer, authenticate
 from routebook.core.errors import BadRequest, NotFound
 from routebook.core.generation import Folded
 from routebook.core.ids import locate
+from routebook.daybook.library import revised
 from routebook.daybook.port import Daybook
 from routebook.metering.folding import unfold
 from routebook.metering.record import record
@@ -51,7 +52,7 @@ async def find(id: str, daybook: Daybook, store: Store, elsewhere: Elsewhere = n
         call = daybook.read(place[1]) if place[0] == daybook.name else elsewhere(*place)
         # A number says where to look; only the whole id says that it is this call and not a guess.
         if call is not None and call.intent.id == id:
-            return call
+            return await revised(call, store)
     stored = await store.generation(id)
     return None if stored is None else unfold(stored.folded)
 

@@ -13,6 +13,7 @@ from routebook.daybook.reading import ReadOnlyDaybook
 from routebook.daybook.shelf import DaybookDamaged
 from routebook.daybook.tail import Tail
 from routebook.metering.folding import unfold
+from routebook.metering.revision import with_revisions
 from routebook.store.port import Store
 
 _PAGE = 1000
@@ -60,9 +61,23 @@ async def find(id: str, daybooks: Sequence[ReadOnlyDaybook], store: Store | None
         if place is not None and book.name == place[0]:
             call = book.read(place[1])
             if call is not None and call.intent.id == id:
-                return call
+                return call if store is None else await revised(call, store)
     stored = None if store is None else await store.generation(id)
     return None if stored is None else unfold(stored.folded)
+
+
+async def revised(call: Folded, store: Store) -> Folded:
+    """The call with the charges that were made anew: those are in the store, not in the daybook of the call.
+
+    While the store is away they are not known, and the call is shown as its daybook has it.
+    """
+    if call.outcome is None:
+        return call
+    try:
+        stored = await store.generation(call.intent.id)
+    except Unavailable:
+        return call
+    return call if stored is None else with_revisions(call, unfold(stored.folded))
 
 
 async def latest(
@@ -83,7 +98,8 @@ async def latest(
         for n in _unshipped(book, cursor):
             call = book.read(n)
             if call is not None:
-                found[call.intent.id] = call
+                known = found.get(call.intent.id)
+                found[call.intent.id] = call if known is None else with_revisions(call, known)
     wanted = [
         call
         for call in found.values()

@@ -14,19 +14,21 @@ from typing import Protocol
 
 import msgspec
 
+from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, Row, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
 from routebook.ledger.posting import posting_of, stored_of
+from routebook.ledger.verify_revisions import RevisionProof, charge_faults, revision_in
 from routebook.metering.folding import fold, unfold
-from routebook.store.port import Posting, Spend, Store, Stored
+from routebook.store.port import Posting, Retired, Spend, Store, Stored
 from routebook.wire.codec import DecodeError
 
 MAX_FAILURES = 20
 """failures that a check names; the others are counted"""
 
 PAGE = 2000
-_SNAPSHOT_TRIES = 50
+_SNAPSHOT_TRIES = 1000
 _EXACT = Context(prec=400, traps=[Inexact])
 
 
@@ -89,35 +91,43 @@ class Snapshot(msgspec.Struct):
 
     cursors: dict[str, int]
     spends: list[Spend]
+    retired: Retired = Retired(0, [])
 
 
-async def verify(daybooks: Sequence[Source], store: Store | None) -> Report:
-    """Look at all of it. `store` None: nothing was ever shipped anywhere. Raises Unavailable if the store is away."""
+async def verify(daybooks: Sequence[Source], store: Store | None, revisions: Sequence[Source] = ()) -> Report:
+    """Look at all of it. `revisions`: the daybooks that charges made anew are written in. `store` None: nothing was
+    ever shipped anywhere. Raises Unavailable if the store is away."""
+    every = (*daybooks, *revisions)
     with localcontext(_EXACT):
-        snapshot = Snapshot({}, []) if store is None else await _snapshot(daybooks, store)
-        books = [_BookProof(book) for book in daybooks]
+        snapshot = Snapshot({}, []) if store is None else await _snapshot(every, store)
+        books = [_BookProof(book) for book in every]
         proof = _StoreProof({book.name: book for book in daybooks}, snapshot)
         if store is not None:
             await proof.read(store)
+            if await store.retired() != snapshot.retired:
+                raise Unavailable("Old calls were deleted while the book was looked at; verify again.")
         for book in books:
             book.prove()
             proof.finish(book)
+        proof.revise(revisions)
         proof.post()
     checks = _merged([check for book in books for check in book.checks])
-    return Report([book.name for book in daybooks], checks + ([] if store is None else [proof.shipped, proof.postings]))
+    shipped = [] if store is None else [proof.shipped, proof.revisions, proof.postings]
+    return Report([book.name for book in daybooks], checks + shipped)
 
 
 async def _snapshot(daybooks: Sequence[Source], store: Store) -> Snapshot:
     """Spend and cursors that belong together: the shipper moves both in one transaction, so the cursors frame it."""
     before = {book.name: await store.cursor(book.name) for book in daybooks}
+    retired = await store.retired()
     for _ in range(_SNAPSHOT_TRIES):
         spends = await store.spend()
         after = {book.name: await store.cursor(book.name) for book in daybooks}
         if after == before:
-            break
+            return Snapshot(before, spends, retired)
         before = after
         await asyncio.sleep(0)
-    return Snapshot(before, spends)
+    raise Unavailable("The store takes rows faster than they can be looked at; verify again when there is less to do.")
 
 
 class _BookProof:
@@ -127,8 +137,8 @@ class _BookProof:
         self.book = book
         self.last, _ = book.highest()
         self.first, self.first_n = book.begins()
-        self.ended: list[tuple[int, int]] = []
-        """(n, seq of the terminal row) of every ended call"""
+        self.ended: list[tuple[int, int, int]] = []
+        """(n, seq of the terminal row, when it was accepted; 0 = its intent is gone) of every ended call"""
         self.calls = Check("calls", "every admitted call is settled, open or interrupted, and none is two of these")
         self.calls.figures = {"admitted": 0, "settled": 0, "open": 0, "interrupted": 0}
         self.sequence = Check("sequence", "no daybook row is missing")
@@ -165,10 +175,12 @@ class _BookProof:
 
     def _call(self, rows: list[Row]) -> None:
         n = rows[0].n
+        if self._is_revision(rows):
+            return
         if n < self.first_n and rows[0].state != State.INTENT:
             # Its beginning left with a segment past retention; the store's check looks at all of it.
             self.calls.count("begun_before")
-            self.ended += [(n, row.seq) for row in rows if row.state in State.TERMINAL]
+            self.ended += [(n, row.seq, 0) for row in rows if row.state in State.TERMINAL]
             return
         intents = [row for row in rows if row.state == State.INTENT]
         ends = [row for row in rows if row.state in State.TERMINAL]
@@ -193,7 +205,7 @@ class _BookProof:
         if call.intent.n != n or locate(id) != (self.book.name, n) or any(row.id != id for row in rows):
             self.identity.fail(f"call {n} of daybook {self.book.name}: the id {id} does not name it")
         if call.outcome is not None:
-            self.ended.append((n, ends[0].seq))
+            self.ended.append((n, ends[0].seq, call.intent.accepted_ns))
             self._charge(call, call.outcome.charge)
 
     def _charge(self, call: Folded, charge: Charge) -> None:
@@ -202,19 +214,17 @@ class _BookProof:
         self.upstream += charge.upstream or ZERO
         if call.intent.hold is not None and charge.total > call.intent.hold:
             self.lines.count("over_hold")
-        if charge.lines is None:
-            self.lines.count("unpriced")
-            if not charge.unpriced:
-                self.lines.fail(f"{id}: no cost lines, though it is not marked unpriced")
-            return
-        self.lines.count("priced")
-        self.lines.count("lines", len(charge.lines))
-        total = sum((line.amount for line in charge.lines), ZERO)
-        if total != charge.total:
-            self.lines.fail(f"{id}: the lines sum to {plain(total)}, the total is {plain(charge.total)}")
-        for line in charge.lines:
-            if line.count is not None and line.rate is not None and line.count * line.rate != line.amount:
-                self.lines.fail(f"{id}: {line.item}: {line.count} x {plain(line.rate)} is not {plain(line.amount)}")
+        for fault in charge_faults(id, charge):
+            self.lines.fail(fault)
+        self.lines.count("unpriced" if charge.lines is None else "priced")
+        self.lines.count("lines", len(charge.lines or ()))
+
+    def _is_revision(self, rows: list[Row]) -> bool:
+        """A row about a call of another daybook, which the store's proof looks at."""
+        try:
+            return len(rows) == 1 and revision_in(rows[0]) is not None
+        except DecodeError:
+            return False
 
     def _name_gaps(self) -> None:
         expected = self.first + 1
@@ -240,7 +250,11 @@ class _StoreProof:
         self._expected: dict[tuple[str, str, str], Posting] = {}
         self.shipped = Check("shipped", "the store has every ended call up to its cursor, as the daybook has it")
         self.shipped.figures = {"shipped": 0, "waiting": 0, "without_daybook": 0}
+        self.revisions = Check(
+            "revisions", "every charge made anew replaces the one before it, explains itself, counts once"
+        )
         self.postings = Check("postings", "the spend of each key and day is the sum of its shipped calls")
+        self._revised = RevisionProof(self.revisions)
 
     async def read(self, store: Store) -> None:
         """Every generation of the store, page by page, newest first."""
@@ -284,6 +298,7 @@ class _StoreProof:
             else:
                 self.shipped.count("shipped")
                 self._same(stored, kept, rows, cursor)
+        self._revised.call(kept)
         self._expect(posting_of(kept.intent, kept.outcome))
 
     def _same(self, stored: Stored, kept: Folded, rows: list[Row], cursor: int) -> None:
@@ -295,6 +310,8 @@ class _StoreProof:
         if told is None or told.outcome is None:
             self.shipped.fail(f"{stored.id}: the store has it, daybook {stored.daybook} has not")
             return
+        own = tuple(each for each in kept.amendments if each.revision is None)
+        kept = msgspec.structs.replace(kept, amendments=own)
         again = msgspec.structs.replace(stored_of(stored.daybook, told), folded=b"")
         if told != kept or again != msgspec.structs.replace(stored, folded=b""):
             self.shipped.fail(f"{stored.id}: the store's copy differs from the rows of daybook {stored.daybook}")
@@ -315,13 +332,24 @@ class _StoreProof:
         """What the daybook has ended up to the cursor, and the store has not."""
         name = book.book.name
         cursor = self._snapshot.cursors.get(name, 0)
-        for n, seq in book.ended:
+        for n, seq, accepted_ns in book.ended:
             if seq > cursor:
                 self.shipped.count("waiting")
+            elif n not in self._seen[name] and accepted_ns < self._snapshot.retired.kept_since_ns:
+                self.shipped.count("deleted")
             elif n not in self._seen[name]:
                 self.shipped.fail(f"call {n} of daybook {name} is below the cursor {cursor}, but not in the store")
         if cursor > book.last:
             self.shipped.fail(f"the store's cursor for daybook {name} is {cursor}, but its last row is {book.last}")
+
+    def revise(self, books: Sequence[Source]) -> None:
+        """The charges made anew, after everything else was read; and what was spent by calls that are deleted."""
+        retired = self._snapshot.retired
+        for posting in self._revised.finish(books, self._snapshot.cursors, retired.kept_since_ns):
+            self._expect(posting)
+        for gone in retired.spends:
+            # What retention deleted stays spent.
+            self._expect(Posting(gone.key_hash, gone.account, gone.day, gone.usage, gone.byok, gone.requests))
 
     def post(self) -> None:
         """The spend, key by key and day by day."""
