@@ -53,14 +53,14 @@ class Bench:
         self.effort = FULL if options.full else QUICK
         self.sections = _sections(options)
         self.tools = find_tools()
-        self.results: dict[str, Any] = {"facts": facts(OUT), "failed": {}}
+        self.results: dict[str, Any] = {"facts": facts(OUT, options.python), "failed": {}}
         self.results["facts"]["nginx"] = self.tools.nginx_version
         self.upstream = start_upstream(children, self.tools, folder / "upstream")
         self.nginx = start_nginx(children, self.tools, folder / "nginx", self.upstream)
         self.direct = Target(
             "direct", self.upstream.port, "/v1/chat/completions", [], self.upstream.processes[0], on_gateway_core=False
         )
-        self.gateways = [self._gateway(Variant("gateway", edge=options.edge))]
+        self.gateways = [self._gateway(Variant("gateway", edge=options.edge, python=options.python))]
         self.gateway = self.gateways[0]
         self.results["facts"]["edge"] = edge_of(self.gateway.greeting)
         self.drive = Driver(children, self.tools, Bodies(folder / "bodies"), {})
@@ -131,11 +131,13 @@ class Bench:
         edge = self.results["facts"]["edge"]
         other = "asgi" if edge == "native" else "native"
         wanted = [
-            Variant("power", edge=self.options.edge, durability="power"),
-            Variant("reference tokens", edge=self.options.edge, reference_tokens=True),
-            Variant("book off", edge=self.options.edge, book=False),
-            Variant(f"edge {other}", edge=other),
+            Variant("power", edge=self.options.edge, durability="power", python=self.options.python),
+            Variant("reference tokens", edge=self.options.edge, reference_tokens=True, python=self.options.python),
+            Variant("book off", edge=self.options.edge, book=False, python=self.options.python),
+            Variant(f"edge {other}", edge=other, python=self.options.python),
         ]
+        if self.options.python is not None:
+            wanted.append(Variant("the interpreter of .venv", edge=self.options.edge))
         targets: list[Target] = [self.nginx, self.gateway]
         for variant in wanted:
             try:
@@ -202,6 +204,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     kind.add_argument("--full", action="store_true", help="more and longer rounds, all sections; about ten minutes")
     parser.add_argument("--only", metavar="NAMES", help=f"some sections, with commas: {', '.join(FULL_SECTIONS)}")
     parser.add_argument("--edge", choices=("native", "asgi"), help="the edge to measure; else the product's default")
+    parser.add_argument("--python", metavar="PATH", help="the interpreter to run the gateway on, of the same version")
     parser.add_argument("--profile", action="store_true", help="instead of measuring: where the CPU goes")
     parser.add_argument("--plot", action="store_true", help="write docs/performance/ from this run")
     parser.add_argument("--keep", action="store_true", help="keep logs and data folders of the run")

@@ -156,7 +156,7 @@ def answers() -> dict[str, bytes]:
     details = {"cached_tokens": 0, "audio_tokens": 0}
     made = {"reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
     usage = {"prompt_tokens": 200, "completion_tokens": 100, "total_tokens": 300, "prompt_tokens_details": details}
-    message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    message: dict[str, object] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     chat = {
         "id": "chatcmpl-Bx1234567890abcdefghijklmnop",

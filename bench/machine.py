@@ -7,6 +7,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -157,7 +158,17 @@ def busy_seconds(core: int) -> float:
     raise Missing(f"there is no core {core} in /proc/stat")
 
 
-def facts(folder: Path) -> dict[str, str]:
+def interpreter(python: str) -> str:
+    """Its version; in brackets the interpreter itself where it is not the one that measures."""
+    try:
+        done = subprocess.run([python, "-V"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing(f"the interpreter {python} does not run: {error}") from None
+    version = done.stdout.strip().removeprefix("Python ")
+    return version if python == sys.executable else f"{version} ({python})"
+
+
+def facts(folder: Path, python: str | None = None) -> dict[str, str]:
     """What a reader has to know about the machine; nothing that names it."""
     model = ""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -172,7 +183,7 @@ def facts(folder: Path) -> dict[str, str]:
         "cpu": f"{os.cpu_count()} x {model}",
         "memory": f"{gib:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": interpreter(python or sys.executable),
         "daybook on": mount,
         "load at start": " ".join(f"{x:.2f}" for x in os.getloadavg()),
     }

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import trustme
 
 from bench.machine import GATEWAY_CORE, LOAD_CORE, Children, cpu_seconds, free_port
-from bench.tools import MODELS, Tools
+from bench.tools import HERE, MODELS, Tools
 
 READY_SECONDS = 20.0
 SHIP_SECONDS = 120.0
@@ -170,6 +171,8 @@ class Variant:
     book: bool = True
     profile: Path | None = None
     """run it under cProfile and write here"""
+    python: str | None = None
+    """the interpreter it runs on; None = the one that measures. Of the same version: it uses the same packages"""
 
 
 @dataclass
@@ -258,6 +261,8 @@ def start_gateway(children: Children, folder: Path, upstream: Upstream, variant:
     config.write_text(_configuration(upstream, variant), "utf-8")
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
     env |= {"ROUTEBOOK_HOME": str(home), "SSL_CERT_FILE": str(upstream.authority)}
+    if variant.python is not None:
+        env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent / "src"), sysconfig.get_path("purelib")])
     made = subprocess.run(
         [sys.executable, "-m", "routebook", "keys", "create", "--name", "bench", "--config", str(config)],
         capture_output=True, text=True, env=env, check=False,
@@ -288,7 +293,15 @@ def launch(children: Children, gateway: Gateway) -> None:
     log = gateway.config.parent / "log"
     begun = time.perf_counter()
     with log.open("wb") as out:
-        command = [sys.executable, *module, "serve", "--config", str(gateway.config), "--port", str(gateway.port)]
+        command = [
+            variant.python or sys.executable,
+            *module,
+            "serve",
+            "--config",
+            str(gateway.config),
+            "--port",
+            str(gateway.port),
+        ]
         gateway.process = children.start(
             command, core=GATEWAY_CORE, env=gateway.env, out=out, err=out, cwd=Path(__file__).parent.parent
         )
