@@ -3,6 +3,8 @@
 Messages and tools keep the shapes of the chat API (the hub): surfaces read into them, upstream dialects write from
 them. `Call.raw` holds the caller's own top-level members as bytes, for the lane where both sides speak one dialect.
 Source: inference API, sections 2.1, 2.2 and 7; provider preferences: routing, section 2.
+
+Nothing here can be part of a reference cycle, being frozen and made of JSON; so the collector need not know of it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class CacheControl(msgspec.Struct, frozen=True, omit_defaults=True):
     """5m or 1h"""
 
 
-class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One part of a message's content; `type` says which member is filled: text, image_url, input_audio, video_url
     (or input_video), file. Other types are kept by the same-dialect lane and unsupported elsewhere."""
 
@@ -57,12 +59,12 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt_cache_breakpoint: dict[str, Any] | None = None
 
 
-class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str = ""
     arguments: str = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A call the model made earlier. `extra_content` is a provider's own attachment (a thought signature)."""
 
     function: FunctionCall = FunctionCall()
@@ -71,7 +73,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     extra_content: dict[str, Any] | None = None
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """role: system, developer, user, assistant, tool."""
 
     role: str
@@ -152,7 +154,7 @@ class ProviderWish(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     options: dict[str, Any] | None = None
 
 
-class Chat(msgspec.Struct, frozen=True):
+class Chat(msgspec.Struct, frozen=True, gc=False):
     """The whole prompt and its parameters, decoded: what an upstream dialect translates."""
 
     messages: list[Message]
@@ -190,7 +192,7 @@ class Chat(msgspec.Struct, frozen=True):
     metadata: dict[str, str] | None = None
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a surface read from one request body."""
 
     surface: str
@@ -230,7 +232,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return sum(part.type == "image_url" for parts in lists for part in parts)
 
 
-class Loss(msgspec.Struct, frozen=True):
+class Loss(msgspec.Struct, frozen=True, gc=False):
     """One thing the target could not express."""
 
     parameter: str

@@ -30,7 +30,7 @@ class Start(msgspec.Struct, frozen=True, gc=False):
     """Set where the upstream is itself a router and names who served it."""
 
 
-class ToolDelta(msgspec.Struct, frozen=True):
+class ToolDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of one tool call. The first piece of a call has id and name; `arguments` is a fragment of JSON text."""
 
     index: int
@@ -42,7 +42,7 @@ class ToolDelta(msgspec.Struct, frozen=True):
     """Members of a call that only some providers send (a thought signature, say), verbatim."""
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """A piece of one choice's message; a unary answer is one Delta that holds the whole.
 
     Content is: text, reasoning, reasoning_details, tool_calls, refusal, images, audio. A Delta with none of them
@@ -123,7 +123,7 @@ class Failed(msgspec.Struct, frozen=True):
     fault: Fault
 
 
-class Whole(Delta, frozen=True):
+class Whole(Delta, frozen=True, gc=False):
     """A whole answer that is one message of text alone, in one event: says what `parts` say one by one.
 
     A reader that gives it gives nothing else. `text` is not empty, and every count is known to be believable.

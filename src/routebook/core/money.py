@@ -82,7 +82,7 @@ class PriceSheet(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=Tru
     """names this sheet among its predecessors, with its date"""
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of a charge: count x rate = amount, or an adjustment with an amount alone."""
 
     item: str
@@ -93,7 +93,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     """a fallback that was taken ("no read price: billed as prompt"), or why an adjustment stands here"""
 
 
-class Charge(msgspec.Struct, frozen=True, array_like=True):
+class Charge(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a call cost. `sum(line.amount for line in lines) == total`, exactly."""
 
     total: Decimal = ZERO

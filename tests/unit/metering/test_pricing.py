@@ -271,6 +271,7 @@ def test_prices_below_zero_are_summed_like_all_others(prices: dict[str, str]) ->
     usage = Usage(prompt=600, completion=500, cached=100, reasoning=50)
     for markup in ("0", "0.1", "-0.5"):
         as_plainly(usage, sheet("0", (), **prices), Accounting(Decimal(markup)), **NEITHER)
+    as_plainly(Usage(prompt=10**7, completion=0), sheet(), Accounting(Decimal("-0.9")), **NEITHER)
 
 
 @given(
