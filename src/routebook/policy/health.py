@@ -18,6 +18,7 @@ Source of windows and of what counts: routing, 5.1, 5.4 and 5.5.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Set
 
 from routebook.policy.histogram import Percentiles
 from routebook.policy.track import (
@@ -45,6 +46,9 @@ VITALS_NS = NS
 SPEED_NS = 5 * NS
 """How long a worked-out figure may be used again. A failure is seen at once."""
 
+FORGOTTEN_NS = HALF_HOUR.slots * HALF_HOUR.slot_ns
+"""A failure older than this is in no window that ordering asks."""
+
 _LATENCY_EDGES = tuple(int(edge * NS) for edge in LATENCY.edges)
 _THROUGHPUT_EDGES = THROUGHPUT.edges
 
@@ -52,11 +56,13 @@ _THROUGHPUT_EDGES = THROUGHPUT.edges
 class Health:
     """The memory of all endpoints. `record` what ended, ask `at` a moment."""
 
-    __slots__ = ("_max", "_tracks")
+    __slots__ = ("_max", "_tracks", "failed")
 
     def __init__(self, endpoints_max: int = ENDPOINTS_MAX) -> None:
         self._tracks: dict[str, Track] = {}
         self._max = endpoints_max
+        self.failed: dict[str, int] = {}
+        """endpoints that failed within the longest window that ordering asks, and when last"""
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -88,6 +94,8 @@ class Health:
         tallies[at + which] += 1
         if not ok:
             track.vitals_until_ns = 0
+            if not limited:
+                self.failed[seen.endpoint_id] = at_ns
             return
         start = index * MINUTES.width
         if seen.first_ns is not None:
@@ -96,7 +104,7 @@ class Health:
             speed = seen.tokens * NS / seen.duration_ns
             track.count(at, start + SPLIT + bisect_right(_THROUGHPUT_EDGES, speed), True)
 
-    def at(self, now_ns: int) -> View:
+    def at(self, now_ns: int, /) -> View:
         """The snapshot at that moment, unix time in ns."""
         return View(self, now_ns)
 
@@ -113,7 +121,9 @@ class Health:
     def _turned(self, endpoint_id: str, track: Track | None, minute: int) -> Track:
         if track is None:
             if len(self._tracks) >= self._max:
-                del self._tracks[next(iter(self._tracks))]
+                oldest = next(iter(self._tracks))
+                del self._tracks[oldest]
+                self.failed.pop(oldest, None)
             track = Track(minute)
         else:
             track.turn(minute)
@@ -126,11 +136,17 @@ class Health:
 class View:
     """A `Health` at one moment. Figures are worked out when they are asked for and used again for a second."""
 
-    __slots__ = ("_tracks", "now_ns")
+    __slots__ = ("_failed", "_tracks", "now_ns")
 
     def __init__(self, health: Health, now_ns: int) -> None:
         self._tracks = health._tracks
+        self._failed = health.failed
         self.now_ns = now_ns
+
+    @property
+    def doubtful(self) -> Set[str]:
+        """Ids of endpoints that may have an outage or a bad standing; of all others `vitals` need not be asked."""
+        return self._failed.keys()
 
     def vitals(self, endpoint_id: str) -> Vitals | None:
         track = self._tracks.get(endpoint_id)
@@ -141,6 +157,8 @@ class View:
             rings = (RECENT, *MEASURED, TOOLS)
             track.vitals = Vitals(*[track.tally(ring, now_ns) for ring in rings])
             track.vitals_until_ns = now_ns + VITALS_NS
+            if self._failed.get(endpoint_id, now_ns) < now_ns - FORGOTTEN_NS:
+                del self._failed[endpoint_id]
         return track.vitals
 
     def speed(self, endpoint_id: str) -> Speed | None:

@@ -6,16 +6,23 @@ Source: routing, section 6; the verdict over several attempts is this project's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
 
 from routebook.core.errors import (
     Fault,
     UpstreamCredential,
     UpstreamFault,
     UpstreamLimited,
+    UpstreamLost,
     UpstreamOverloaded,
     UpstreamRefused,
     UpstreamTimeout,
 )
+from routebook.policy.dice import unit
+
+NS = 1_000_000_000
 
 ATTEMPTS_MAX = 3
 """Endpoints tried for one call at most: a total outage must not multiply the load."""
@@ -24,6 +31,73 @@ ATTEMPTS_MAX = 3
 def moves_on(fault: Fault, *, tried: int, committed: bool) -> bool:
     """True if another endpoint may be tried: before the first content event every provider's fault moves on."""
     return isinstance(fault, UpstreamFault) and not committed and tried < ATTEMPTS_MAX
+
+
+WAIT_MOST_SECONDS = 2.0
+"""A provider that asks for a longer pause is not waited for; its wish is passed on to the caller instead."""
+BACKOFF_SECONDS = 0.25
+"""Pause before the second try at one endpoint where the provider named none; twice that before the third, with half
+of it left to chance."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What to do after a fault. Whatever is not `stop` costs one retry of the budget (`budget.Budget.retry`)."""
+
+    action: Literal["stop", "next", "again"]
+    """`next`: the next endpoint of the plan, at once; `again`: the same one after the wait"""
+    wait_ns: int = 0
+
+
+STOP, NEXT = Step("stop"), Step("next")
+
+
+def next_step(
+    fault: Fault,
+    *,
+    tried: int,
+    committed: bool,
+    more: bool,
+    seed: int,
+    fallbacks: bool = True,
+    attempts_max: int = ATTEMPTS_MAX,
+) -> Step:
+    """The step after the `tried`th attempt failed. `more`: the plan has another endpoint; `fallbacks`: the caller
+    allows them, else gets the error as it is.
+
+    The same endpoint is tried again only where nobody else is left, nothing was sent or the provider says that it is
+    busy, and its pause is short. Source: the retry-safety table (reliability, section 3.3) and F14.
+    """
+    if not isinstance(fault, UpstreamFault) or committed or tried >= attempts_max or not fallbacks:
+        return STOP
+    if more:
+        return NEXT
+    if isinstance(fault, UpstreamLost | UpstreamTimeout):
+        return STOP if fault.sent else _pause(None, tried, seed)
+    if isinstance(fault, UpstreamOverloaded):
+        return _pause(fault.retry_after, tried, seed)
+    if isinstance(fault, UpstreamLimited) and fault.metadata.get("kind", "rate") == "rate":
+        return _pause(fault.retry_after, tried, seed)
+    return STOP
+
+
+def _pause(asked: float | None, tried: int, seed: int) -> Step:
+    if asked is None:
+        asked = BACKOFF_SECONDS * 2 ** (tried - 1) * (0.5 + 0.5 * unit(seed, tried))
+    elif asked > WAIT_MOST_SECONDS:
+        return STOP
+    return Step("again", int(max(asked, 0.0) * NS))
+
+
+def blame(fault: Fault) -> tuple[bool | None, bool]:
+    """(`ok` and `limited` of `vitals.Seen`): False where it counts against the endpoint, None where it says nothing.
+
+    Not counted: what is about the request (400, 413, 422), a 429, a 403. Source: routing, 5.4.
+    """
+    if isinstance(fault, UpstreamLimited):
+        return None, True
+    if not isinstance(fault, UpstreamFault) or isinstance(fault, UpstreamRefused):
+        return None, False
+    return (None if fault.provider_status == 403 else False), False
 
 
 def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:

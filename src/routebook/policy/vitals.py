@@ -5,7 +5,7 @@ Source of windows and of what counts: routing, 5.1, 5.4 and 5.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 import msgspec
@@ -99,8 +99,16 @@ class Speed(msgspec.Struct, frozen=True, gc=False):
 class Snapshot(Protocol):
     """The health of all endpoints at one moment. None = never seen."""
 
+    @property
+    def doubtful(self) -> Set[str]: ...
     def vitals(self, endpoint_id: str) -> Vitals | None: ...
     def speed(self, endpoint_id: str) -> Speed | None: ...
+
+
+class Remembered(Protocol):
+    """Whoever can give the snapshot of a moment, unix time in ns."""
+
+    def at(self, now_ns: int, /) -> Snapshot: ...
 
 
 class Stills(msgspec.Struct, frozen=True):
@@ -108,6 +116,13 @@ class Stills(msgspec.Struct, frozen=True):
 
     of: Mapping[str, Vitals] = {}
     speeds: Mapping[str, Speed] = {}
+
+    @property
+    def doubtful(self) -> Set[str]:
+        return self.of.keys()
+
+    def at(self, now_ns: int, /) -> Stills:
+        return self
 
     def vitals(self, endpoint_id: str) -> Vitals | None:
         return self.of.get(endpoint_id)

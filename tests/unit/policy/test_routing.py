@@ -227,10 +227,8 @@ def test_what_cannot_be_routed_says_why(asked: Call, catalog: Catalog, kind: typ
     "wish",
     [
         {"sort": "throughput"},
-        {"sort": {"by": "price", "partition": "none"}},
         {"preferred_min_throughput": 50},
         {"preferred_max_latency": {"p50": 1}},
-        {"enforce_distillable_text": True},
         {"options": {"acme": {}}},
     ],
 )

@@ -1,0 +1,320 @@
+"""Models that stand for others: `~author/family-latest` and `openrouter/auto`, `free` and `pareto-code`.
+
+Each gives models of the catalogue in the order in which they are tried; none asks anybody. What hosted routers know of
+the market is here the operator's ranking, or what was spent on each model by this gateway's own traffic.
+Source: routing, section 8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from routebook.core.call import Call
+from routebook.core.catalog import Catalog, Model
+from routebook.core.errors import BadRequest, NotFound
+from routebook.core.money import ZERO
+from routebook.policy.dice import mixed
+from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_sent
+from routebook.policy.house import House, wild
+from routebook.policy.shelf import blend
+from routebook.wire import codec
+
+AUTO = ("openrouter/auto", "openrouter/auto-beta")
+FREE = "openrouter/free"
+PARETO = "openrouter/pareto-code"
+ELSEWHERE = ("openrouter/fusion", "openrouter/fusion-flash", "openrouter/bodybuilder")
+"""Routers that this gateway does not have: they make calls of their own."""
+NAMES = frozenset({*AUTO, FREE, PARETO})
+
+FALLBACKS = 2
+"""Models after the first that a router names."""
+COST_BANDS = {"low": (0, 20), "medium": (20, 40), "high": (40, 60), "xhigh": (60, 80), "max": (80, 100)}
+"""Percentiles of the candidates' prices."""
+PATTERNS_MAX, PATTERNS_CHARACTERS_MAX = 1024, 65_536
+
+_PLUGINS = {"openrouter/auto": "auto-router", "openrouter/auto-beta": "auto-beta-router", PARETO: "pareto-router"}
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """One sum of the gateway's own traffic: what a week of calls of one kind of task cost at one model."""
+
+    model: str
+    usd: Decimal
+    task: str = "general"
+
+
+class Ranking(msgspec.Struct, frozen=True):
+    """Models by share of what was spent on them, the largest first: over all tasks, and for each kind."""
+
+    overall: tuple[str, ...] = ()
+    by_task: Mapping[str, tuple[str, ...]] = {}
+
+
+def learnt(sums: Iterable[Spent]) -> Ranking:
+    """The ranking that traffic teaches; equal sums by slug, so that the same sums always give the same."""
+    overall: dict[str, Decimal] = {}
+    tasks: dict[str, dict[str, Decimal]] = {}
+    for each in sums:
+        of_task = tasks.setdefault(each.task, {})
+        for table in (overall, of_task):
+            table[each.model] = table.get(each.model, ZERO) + each.usd
+    return Ranking(_ranked(overall), {task: _ranked(table) for task, table in sorted(tasks.items())})
+
+
+def _ranked(table: Mapping[str, Decimal]) -> tuple[str, ...]:
+    return tuple(sorted((m for m, usd in table.items() if usd > 0), key=lambda m: (-table[m], m)))
+
+
+def task_of(call: Call) -> str:
+    """The kind of task by what the request is made of: tools, vision, structured, code or general."""
+    if call.chat.tools:
+        return "tools"
+    if call.media_prompt or call.audio_prompt:
+        return "vision"
+    if call.chat.response_format is not None and call.chat.response_format.get("type") != "text":
+        return "structured"
+    last = next((m.content for m in reversed(call.chat.messages) if m.role == "user"), None)
+    text = last if isinstance(last, str) else "".join(part.text or "" for part in last or ())
+    return "code" if "```" in text or _CODE.search(text) else "general"
+
+
+_CODE = re.compile(r"^\s*(?:def |class |import |#include|func |public |SELECT |Traceback \()", re.MULTILINE)
+
+
+# --- ~author/family-latest --------------------------------------------------------------------------------------------
+
+_VERSION = re.compile(r"v?\d[\d.]*[a-z]?")
+
+
+def latest(slug: str, catalog: Catalog) -> Model:
+    """The newest visible model of `author/family-latest`. Raises NotFound if the family has none here.
+
+    The family is every word of the name but version numbers and dates, in any order: `claude-sonnet` has
+    `claude-3.5-sonnet` and `claude-sonnet-4.5`, and not `claude-haiku-4.5`. Newest is the day it was made, where all of
+    them have one; else the highest version.
+    """
+    author, _, name = slug.partition("/")
+    family = sorted(name.removesuffix("-latest").split("-"))
+    found = [
+        model
+        for model in catalog.models.values()
+        if not model.hidden and model.slug.startswith(author + "/") and _family(model.slug) == family
+    ]
+    if not found or not name.endswith("-latest"):
+        raise NotFound(
+            f"~{slug} names no model here: the family has none. GET /api/v1/models lists those this gateway serves.",
+            metadata={
+                "availability": {"code": "model_not_found", "retryable": False, "requested_models": [f"~{slug}"]}
+            },
+        )
+    if all(model.created for model in found):
+        return max(found, key=lambda model: (model.created, _versions(model.slug), model.slug))
+    return max(found, key=lambda model: (_versions(model.slug), model.created, model.slug))
+
+
+def _words(slug: str) -> list[str]:
+    return slug.partition("/")[2].split("-")
+
+
+def _family(slug: str) -> list[str] | None:
+    """The sorted words of a concrete name; None for a variant or another alias."""
+    if ":" in slug or slug.endswith("-latest"):
+        return None
+    return sorted(word for word in _words(slug) if not _VERSION.fullmatch(word))
+
+
+def _versions(slug: str) -> tuple[tuple[int, ...], ...]:
+    words = [word for word in _words(slug) if _VERSION.fullmatch(word)]
+    return tuple(tuple(int(part) for part in re.findall(r"\d+", word)) for word in words)
+
+
+# --- what a request needs ---------------------------------------------------------------------------------------------
+
+
+def able(model: Model, call: Call) -> bool:
+    """True if some endpoint of the model can serve what the request has: media, tools, structured answers."""
+    needs = inputs_of(call)
+    sent = [name for name in PREFERRED_PARAMETERS if is_sent(call, name)]
+    wants = frozenset(call.chat.modalities or ("text",))
+    if not needs <= frozenset(model.input_modalities) or not wants <= frozenset(model.output_modalities):
+        return False
+    return any(
+        endpoint.enabled
+        and endpoint.service_tier is None
+        and (endpoint.supported_parameters is None or endpoint.supported_parameters.issuperset(sent))
+        for endpoint in model.endpoints
+    )
+
+
+def _visible(catalog: Catalog, call: Call, house: House) -> list[Model]:
+    return [model for model in catalog.models.values() if not model.hidden and able(model, call) and _may(model, house)]
+
+
+def _may(model: Model, house: House) -> bool:
+    if house.models is not None and not any(wild(pattern, model.slug) for pattern in house.models):
+        return False
+    return not any(wild(pattern, model.slug) for pattern in house.not_models)
+
+
+def _price(model: Model) -> float | None:
+    """Of its cheapest endpoint, USD a token; None if none has a price."""
+    return min((price for e in model.endpoints if (price := blend(e.pricing)) is not None), default=None)
+
+
+# --- openrouter/free --------------------------------------------------------------------------------------------------
+
+
+def free(call: Call, catalog: Catalog, house: House, seed: int | None) -> list[Model]:
+    """A random free model that can serve the request, and others after it. Raises NotFound if there is none."""
+    found = [m for m in _visible(catalog, call, house) if any(is_free(e) for e in m.endpoints)]
+    if not found:
+        raise _none("free model", FREE)
+    if seed is not None:
+        first = mixed(seed, 1) % len(found)
+        found = found[first:] + found[:first]
+    return found[: 1 + FALLBACKS]
+
+
+# --- openrouter/auto --------------------------------------------------------------------------------------------------
+
+
+class AutoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a request may say to `openrouter/auto` among its `plugins`. Source: inference API, section 11."""
+
+    id: str = ""
+    enabled: bool = True
+    allowed_models: list[str] | None = None
+    excluded_models: list[str] | None = None
+    cost_tier: str | None = None
+    cost_quality_tradeoff: int | None = None
+    pin_model: bool | None = None
+
+
+class ParetoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same to `openrouter/pareto-code`. `max_price` is USD per million tokens of a blended request."""
+
+    id: str = ""
+    enabled: bool = True
+    min_coding_score: Decimal | None = None
+    max_price: Decimal | None = None
+    price_source: str | None = None
+
+
+def plugin(call: Call, router: str) -> dict[str, Any]:
+    """What the request says to that router; a plugin of another id is ignored."""
+    raw = call.raw.get("plugins")
+    if raw is None or router not in _PLUGINS:
+        return {}
+    plugins = codec.decode_exact(bytes(raw))
+    wanted = _PLUGINS[router]
+    listed = plugins if isinstance(plugins, list) else []
+    return next((p for p in listed if isinstance(p, dict) and p.get("id") == wanted), {})
+
+
+def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Ranking | None) -> list[Model]:
+    """The best models for the request: one and its fallbacks. Raises NotFound if no candidate is left, BadRequest."""
+    asked = _convert(plugin(call, router), AutoPlugin)
+    if asked.cost_tier is not None and asked.cost_tier not in COST_BANDS:
+        raise BadRequest(f"plugins: cost_tier must be one of {', '.join(COST_BANDS)}.")
+    allowed, excluded = _patterns(asked.allowed_models), _patterns(asked.excluded_models)
+    candidates = [
+        model
+        for model in _visible(catalog, call, house)
+        if (allowed is None or any(wild(p, model.slug) for p in allowed))
+        and not any(wild(p, model.slug) for p in excluded or ())
+    ]
+    if not candidates:
+        raise _none("model", router)
+    ranked = _by_ranking(candidates, call, house, ranking)
+    # A configured ranking is the operator's own choice of cost; a learnt one stays cheap unless asked otherwise.
+    tier = asked.cost_tier or (None if house.auto else "low")
+    banded = ranked if tier is None else _banded(ranked, COST_BANDS[tier])
+    return banded[: 1 + FALLBACKS]
+
+
+def _by_ranking(candidates: list[Model], call: Call, house: House, ranking: Ranking | None) -> list[Model]:
+    """Ranked ones first, in their order; where none is, all of them, the cheapest first."""
+    by_slug = {model.slug: model for model in candidates}
+    orders: list[Sequence[str]] = [house.auto]
+    if not house.auto and ranking is not None:
+        orders = [ranking.by_task.get(task_of(call), ()), ranking.overall]
+    for order in orders:
+        if found := [by_slug[slug] for slug in order if slug in by_slug]:
+            return found
+    return sorted(candidates, key=_dearness)
+
+
+def _banded(ranked: list[Model], band: tuple[int, int]) -> list[Model]:
+    """Those of the ranked whose price is in the band of percentiles; of an empty band the nearest of it."""
+    order = sorted(ranked, key=_dearness)
+    place = {model.slug: 100 * at / len(order) for at, model in enumerate(order)}
+    low, high = band
+    found = [model for model in ranked if low <= place[model.slug] < high]
+    if found:
+        return found
+    nearest = min(ranked, key=lambda model: abs(place[model.slug] - low))
+    return [nearest]
+
+
+def _dearness(model: Model) -> tuple[float, str]:
+    price = _price(model)
+    return (float("inf") if price is None else price), model.slug
+
+
+def _patterns(asked: list[str] | None) -> list[str] | None:
+    if asked is not None and (len(asked) > PATTERNS_MAX or sum(map(len, asked)) > PATTERNS_CHARACTERS_MAX):
+        raise BadRequest(f"plugins: at most {PATTERNS_MAX} patterns with {PATTERNS_CHARACTERS_MAX} characters.")
+    return asked or None
+
+
+# --- openrouter/pareto-code -------------------------------------------------------------------------------------------
+
+CODING_TIERS = (Decimal("0.66"), Decimal("0.33"), ZERO)
+"""Scores from which a model is of the high, the medium, the low tier."""
+
+
+def pareto(call: Call, catalog: Catalog, house: House) -> list[Model]:
+    """The cheapest model of a coding tier with two of the same tier after it; of an empty tier, of the next one.
+
+    With `max_price` the best score at most that dear. Raises NotFound, BadRequest.
+    """
+    asked = _convert(plugin(call, PARETO), ParetoPlugin)
+    scored = [m for m in _visible(catalog, call, house) if m.coding_score is not None and _price(m) is not None]
+    if asked.max_price is not None:
+        limit = float(asked.max_price) / 1e6
+        within = [m for m in scored if (_price(m) or 0.0) <= limit]
+        if not within:
+            raise _none("model with a coding score and at most that price", PARETO)
+        return sorted(within, key=lambda m: (-(m.coding_score or ZERO), _dearness(m)))[: 1 + FALLBACKS]
+    score = asked.min_coding_score
+    if score is not None and not 0 <= score <= 1:
+        raise BadRequest("plugins: min_coding_score is from 0 to 1.")
+    wanted = 0 if score is None else next(at for at, least in enumerate(CODING_TIERS) if score >= least)
+    for tier in sorted(range(3), key=lambda each: (abs(each - wanted), each)):
+        if found := sorted((m for m in scored if _tier(m) == tier), key=_dearness):
+            return found[: 1 + FALLBACKS]
+    raise _none("model with a coding score", PARETO)
+
+
+def _tier(model: Model) -> int:
+    score = model.coding_score or ZERO
+    return next(at for at, least in enumerate(CODING_TIERS) if score >= least)
+
+
+def _convert(said: dict[str, Any], kind: type[Any]) -> Any:
+    try:
+        return codec.convert(said, kind)
+    except codec.DecodeError as error:
+        raise BadRequest(f"plugins: {error}. Correct it and send the request again.") from None
+
+
+def _none(what: str, router: str) -> NotFound:
+    return NotFound(
+        f"No models match your request and model restrictions: {router} found no {what} here. Relax them, or name one.",
+        metadata={"availability": {"code": "no_endpoints", "retryable": False, "requested_models": [router]}},
+    )
