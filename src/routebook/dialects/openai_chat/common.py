@@ -180,8 +180,8 @@ def common_answer(body: bytes) -> Whole | None:
     message = choice.message
     if message.annotations or message.tool_calls or message.images or message.reasoning_details:
         return None
-    usage = common_report(bytes(found.usage))
-    reason = choice.finish_reason
+    reason, report = choice.finish_reason, bytes(found.usage)
+    usage = common_usage(report) if report.isascii() and 92 not in report else None  # as common_report
     if usage is None or not reason:
         return None
     normal = REASONS.get(reason) or REASONS.get(reason.lower(), "stop")

@@ -82,7 +82,12 @@ class ChatReader(msgspec.Struct, eq=False):
         if self._closed:
             return []
         if self._mode == "unary":
-            return self._whole(b"".join(self._pieces))
+            body = b"".join(self._pieces)
+            common = common_answer(body)
+            if common is None:
+                return self._whole(body)
+            self._closed = True
+            return [common]
         if self._mode == "stream":
             out: list[Event] = []
             try:
@@ -180,9 +185,6 @@ class ChatReader(msgspec.Struct, eq=False):
         return out
 
     def _whole(self, body: bytes) -> list[Event]:
-        if (common := common_answer(body)) is not None:
-            self._closed = True
-            return [common]
         try:
             value = decode_leading(body.removeprefix(b"\xef\xbb\xbf").strip())
         except codec.DecodeError:
