@@ -153,14 +153,14 @@ def _print_report(report: Repriced, dry_run: bool, carried: int) -> None:
     width = None if sys.stdout.isatty() else 160
     console = Console(highlight=False, markup=False, width=width)
     looked = f"{report.looked_at:,} calls: {report.changed:,} get another charge, {report.unchanged:,} keep theirs"
-    console.print(Text.assemble(("Calls charged anew", "bold"), f"  {looked}, {report.left:,} are left as they are."))
+    console.print(Text.assemble(("Calls charged anew", "bold"), f"  {looked}, {report.left:,} left as they are."))
     if report.differences:
         console.print()
         console.print(_table(report.differences, report.whole))
         console.print()
     for (model, provider), calls in sorted(report.unknown.items()):
         who = f"{model} at {provider}" if provider else model
-        console.print(Text(f"{who}: {calls:,} calls have no price here for their time; they keep what they have."))
+        console.print(Text(f"{who}: no price here for the time of {calls:,} calls; they keep what they have."))
     if dry_run:
         console.print(Text("Dry run: nothing was written.", style="bold yellow"))
     elif report.changed:

@@ -15,6 +15,7 @@ from routebook.core.ids import base62
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.reading import ReadOnlyDaybook, read_daybooks
+from routebook.daybook.segments import Sizes
 from routebook.ledger.book import Book
 from routebook.ledger.reprice import PAGE, ship
 from routebook.observe.clock import Dice, SystemDice
@@ -67,7 +68,7 @@ class RevisionBook:
         """Append them. They are on the disk, and in nobody's record yet, when this returns. Raises Unavailable."""
         if self._book is None:
             self._book = await asyncio.to_thread(
-                FileDaybook, self._home, left_behind=self.name, durability="power", cursors={}
+                FileDaybook, self._home, left_behind=self.name, durability="power", sizes=Sizes(reserve_bytes=0)
             )
         book = self._book
         for each in revisions:

@@ -88,7 +88,7 @@ def test_a_table_says_what_changes_and_the_records_and_the_proof_follow(
     rows = [line.split() for line in out.splitlines()]
     assert ["acme/large", "Acme", "2", "0.0012", "0.0014", "+0.0002", "+0.0002"] in rows
     assert ["in", "all", "2", "0.0012", "0.0014", "+0.0002", "+0.0002"] in rows
-    assert "gone/small at Acme: 1 calls have no price here for their time" in out
+    assert "gone/small at Acme: no price here for the time of 1 calls" in out
     assert "2 revisions are in force" in out
     data = told(run(generation.app, "show", ids[0], "--json", "--config", config))
     assert (str(data["total_cost"]), data["routebook"]["revision"]) == ("0.0007", 1)
@@ -123,7 +123,7 @@ def test_a_dry_run_writes_nothing(home: Path, ids: list[str], run: Command) -> N
 
 def test_the_same_prices_are_nothing_to_write(home: Path, ids: list[str], run: Command) -> None:
     out = run(ledger.app, "reprice", "--since", "2024-01-01", "--config", file(home, FILE))
-    assert "0 get another charge, 2 keep theirs, 1 are left as they are." in out
+    assert "0 get another charge, 2 keep theirs, 1 left as they are." in out
     assert "Nothing to write." in out
 
 
