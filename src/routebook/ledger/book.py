@@ -165,7 +165,7 @@ class Book:
             self._post(spend.key_hash, spend.account, windows.day_of_text(spend.day), spend.usage, spend.byok)
 
     def replay(self, posting: Posting) -> None:
-        """One call that is in the daybook and not in the store yet."""
+        """Calls of one key and day that are in the daybook and not in the store yet."""
         self._post(posting.key_hash, posting.account, windows.day_of_text(posting.day), posting.usage, posting.byok)
 
     def hold(self, key: Key, bound: Decimal | None, accepted_ns: int) -> Hold:

@@ -13,7 +13,7 @@ from typing import Protocol
 from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, Row, State
 from routebook.ledger.book import Book
-from routebook.ledger.posting import Batch, posting_of
+from routebook.ledger.posting import Batch
 from routebook.store.port import Amended, Store
 from routebook.wire.codec import pack
 
@@ -52,41 +52,17 @@ class Shippable(Source, Protocol):
         An amendment needs nothing of its call. Called after each batch, and once with the first look."""
 
 
-class Shipper:
-    """Ships one daybook. `trouble` says why it is behind, None while it is not."""
+class _Taker:
+    """Takes rows up in order and puts ended calls together."""
 
-    def __init__(self, daybook: Shippable, store: Store, every: float = EVERY, patience: float = PATIENCE) -> None:
+    def __init__(self, daybook: Source) -> None:
         self._daybook = daybook
-        self._store = store
-        self._every = every
-        self._patience = patience
         self._intents: dict[int, bytes] = {}
-        """of calls that were open when a batch ended, by number, so that they need not be read and packed again"""
+        """of calls that are open, by number, so that they need not be read and packed again when they end"""
         self._progress: dict[int, bytes] = {}
-        self._told = -1
-        self.trouble: str | None = None
 
-    async def ship_once(self) -> int:
-        """Ship the next rows, at most `BATCH`; how many they were, 0 = nothing new. Raises Unavailable."""
-        name = self._daybook.name
-        cursor = await self._store.cursor(name)
-        self._tell(cursor)
-        batch = Batch(name)
-        amendments: list[Amended] = []
-        upto, count = cursor, 0
-        while count < BATCH and (rows := self._daybook.rows(after=upto, limit=min(_SLICE, BATCH - count))):
-            self._take(rows, batch, amendments)
-            upto, count = rows[-1].seq, count + len(rows)
-            if len(rows) < _SLICE:
-                break
-            await asyncio.sleep(0)
-        if count:
-            batch.finish(self._progress)
-            await self._store.ship(name, upto, batch.sheets, batch.postings(), amendments)
-            self._tell(upto)
-        return count
-
-    def _take(self, rows: list[Row], batch: Batch, amendments: list[Amended]) -> None:
+    def take(self, rows: list[Row], batch: Batch, amendments: list[Amended]) -> None:
+        """Calls that end with one of these rows go to the batch."""
         intents, progress = self._intents, self._progress
         ends: list[Row] = []
         opened: list[bytes] = []
@@ -108,14 +84,51 @@ class Shipper:
             intents.clear()
             progress.clear()
 
+    def finish(self, batch: Batch) -> None:
+        """Nothing more comes into this batch."""
+        batch.finish(self._progress)
+
     def _opened(self, n: int) -> bytes:
-        """The intent of a call that was opened in an earlier batch; its last progress goes to the others."""
+        """The intent of a call that was opened before what was taken here; its last progress goes to the others."""
         folded = self._daybook.read(n)
         if folded is None:
             raise AssertionError(f"call {n} of daybook {self._daybook.name} has a terminal row but no intent")
         if folded.progress is not None:
             self._progress[n] = pack(folded.progress)
         return pack(folded.intent)
+
+
+class Shipper:
+    """Ships one daybook. `trouble` says why it is behind, None while it is not."""
+
+    def __init__(self, daybook: Shippable, store: Store, every: float = EVERY, patience: float = PATIENCE) -> None:
+        self._daybook = daybook
+        self._store = store
+        self._every = every
+        self._patience = patience
+        self._taker = _Taker(daybook)
+        self._told = -1
+        self.trouble: str | None = None
+
+    async def ship_once(self) -> int:
+        """Ship the next rows, at most `BATCH`; how many they were, 0 = nothing new. Raises Unavailable."""
+        name = self._daybook.name
+        cursor = await self._store.cursor(name)
+        self._tell(cursor)
+        batch = Batch(name)
+        amendments: list[Amended] = []
+        upto, count = cursor, 0
+        while count < BATCH and (rows := self._daybook.rows(after=upto, limit=min(_SLICE, BATCH - count))):
+            self._taker.take(rows, batch, amendments)
+            upto, count = rows[-1].seq, count + len(rows)
+            if len(rows) < _SLICE:
+                break
+            await asyncio.sleep(0)
+        if count:
+            self._taker.finish(batch)
+            await self._store.ship(name, upto, batch.sheets, batch.postings(), amendments)
+            self._tell(upto)
+        return count
 
     def _tell(self, seq: int) -> None:
         if seq != self._told:
@@ -173,15 +186,12 @@ async def restore(book: Book, store: Store, daybooks: list[Source]) -> int:
     book.load(await store.spend())
     replayed = 0
     for daybook in daybooks:
-        after = await store.cursor(daybook.name)
+        after, taker = await store.cursor(daybook.name), _Taker(daybook)
         while rows := daybook.rows(after=after, limit=BATCH):
-            after = rows[-1].seq
-            for row in rows:
-                if row.state not in State.TERMINAL:
-                    continue
-                folded = daybook.read(row.n)
-                if folded is None or folded.outcome is None:
-                    raise AssertionError(f"call {row.n} of daybook {daybook.name} ended without an outcome")
-                book.replay(posting_of(folded.intent, folded.outcome))
-                replayed += 1
+            after, batch = rows[-1].seq, Batch(daybook.name)
+            taker.take(rows, batch, [])
+            taker.finish(batch)
+            for posting in batch.postings():
+                book.replay(posting)
+                replayed += posting.requests
     return replayed

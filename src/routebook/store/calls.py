@@ -257,7 +257,7 @@ def _read(db: sqlite3.Connection, statement: str, values: Iterable[Any]) -> list
     """The calls that a statement made of `_SELECT` finds, with their blobs."""
     rows = db.execute(statement, tuple(values)).fetchall()
     amended = _amendments(db, [row[0] for row in rows])
-    at_hand: dict[int, list[sheets.Leaf]] = {}
+    at_hand: dict[int, sheets.Leaves] = {}
     found: list[Stored] = []
     for place, daybook, accepted_ns, account, key_hash, model, provider, seq, state, total, kept in rows:
         sheet, slot = kept >> SLOT_BITS, kept & (1 << SLOT_BITS) - 1
@@ -266,7 +266,7 @@ def _read(db: sqlite3.Connection, statement: str, values: Iterable[Any]) -> list
             if len(at_hand) >= _SHEETS_AT_HAND:
                 at_hand.clear()
             blobs = db.execute("SELECT intents, outcomes, progress FROM sheets WHERE id = ?", (sheet,)).fetchone()
-            leaves = at_hand[sheet] = sheets.read(*blobs)
+            leaves = at_hand[sheet] = sheets.Leaves(*blobs)
         leaf = leaves[slot]
         found.append(
             Stored(

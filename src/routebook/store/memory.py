@@ -85,8 +85,9 @@ class MemoryStore:
             return
         self._cursors[daybook] = upto
         for sheet in generations:
-            leaves = sheets.read(sheet.intents, sheet.outcomes, sheets.notes_of(sheet.progress))
-            for slot, leaf in enumerate(leaves):
+            leaves = sheets.Leaves(sheet.intents, sheet.outcomes, sheets.notes_of(sheet.progress))
+            for slot in range(len(sheet.n)):
+                leaf = leaves[slot]
                 call = _Call(sheets.id_of(leaf.intent), sheet, slot, leaf)
                 self._calls[daybook, call.n] = call
                 self._by_id[call.id] = (daybook, call.n)

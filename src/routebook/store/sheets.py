@@ -46,7 +46,6 @@ class _Id(msgspec.Struct, frozen=True, array_like=True):
 _blobs = unpacker(list[Raw])
 _blobs_by_slot = unpacker(dict[int, Raw])
 _id = unpacker(_Id)
-_ids = unpacker(list[_Id])
 
 
 def row_of(blobs: Sequence[bytes]) -> bytes:
@@ -59,21 +58,23 @@ def notes_of(progress: dict[int, bytes]) -> bytes | None:
     return pack({slot: Raw(blob) for slot, blob in progress.items()}) if progress else None
 
 
-def read(intents: bytes, outcomes: bytes, progress: bytes | None) -> list[Leaf]:
+class Leaves:
     """The calls of a sheet by slot."""
-    notes = _blobs_by_slot(progress) if progress else {}
-    pairs = zip(_blobs(intents), _blobs(outcomes), strict=True)
-    return [Leaf(intent, outcome, notes.get(slot)) for slot, (intent, outcome) in enumerate(pairs)]
+
+    __slots__ = ("_intents", "_notes", "_outcomes")
+
+    def __init__(self, intents: bytes, outcomes: bytes, progress: bytes | None) -> None:
+        self._intents = _blobs(intents)
+        self._outcomes = _blobs(outcomes)
+        self._notes = _blobs_by_slot(progress) if progress else {}
+
+    def __getitem__(self, slot: int) -> Leaf:
+        return Leaf(self._intents[slot], self._outcomes[slot], self._notes.get(slot))
 
 
 def id_of(intent: Raw) -> str:
     """The generation id in a packed intent."""
     return _id(bytes(intent)).id
-
-
-def ids_of(intents: bytes) -> list[str]:
-    """The generation ids of a sheet by slot."""
-    return [each.id for each in _ids(intents)]
 
 
 def fold(leaf: Leaf, seq: int, state: int, amendments: Sequence[tuple[int, bytes]]) -> bytes:
