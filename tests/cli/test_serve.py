@@ -18,6 +18,7 @@ from routebook.cli import running
 from routebook.cli.main import short_errors
 from routebook.client import ChatStream, Routebook, RoutebookError
 from routebook.daybook.book import FileDaybook
+from routebook.store.sqlite import SqliteStore
 from tests.cli.child import PATIENCE, Child, routebook
 from tests.cli.slow_provider import SlowProvider
 
@@ -203,10 +204,13 @@ class hold:
 
 
 def shipped(home: Path) -> list[str]:
-    with sqlite3.connect(home / "routebook.db") as db:
-        found = [row[0] for row in db.execute("SELECT id FROM generations")]
-    db.close()
-    return found
+    async def ids() -> list[str]:
+        store = SqliteStore(home / "routebook.db")
+        found = await store.generations(account=None)
+        await store.close()
+        return [each.id for each in found]
+
+    return asyncio.run(ids())
 
 
 def test_a_daybook_that_stays_held_is_said_in_a_line(
