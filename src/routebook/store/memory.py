@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
+
 from routebook.core.money import ZERO, add
 from routebook.core.people import App, Key
 from routebook.store import sheets
-from routebook.store.port import Amended, Posting, Retired, Sheet, Spend, Stored
+from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored, full
+from routebook.store.promises import ROW_BYTES
 
 
 class _Call:
@@ -38,6 +41,7 @@ class MemoryStore:
         self._by_id: dict[str, tuple[str, int]] = {}
         self._spend: dict[tuple[str, str, str], Spend] = {}
         self._retired: dict[tuple[str, str, str], Spend] = {}
+        self._promises: dict[tuple[str, bytes], Promise] = {}
         self._kept_since = 0
         self._version = 1
 
@@ -139,6 +143,47 @@ class MemoryStore:
     async def retired(self) -> Retired:
         return Retired(self._kept_since, [self._retired[place] for place in sorted(self._retired)])
 
+    async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
+        found = self._promises.get((key_hash, digest))
+        return found if found is not None and found.ends_ns > now_ns else None
+
+    async def claim_promise(self, promise: Promise, now_ns: int, bytes_max: int) -> Promise | None:
+        standing = await self.promise(promise.key_hash, promise.digest, now_ns)
+        if standing is not None:
+            return standing
+        if not self._make_room(ROW_BYTES, now_ns, bytes_max):
+            raise full(bytes_max)
+        self._promises[promise.key_hash, promise.digest] = _as(promise, Promise.RUNNING, None)
+        return None
+
+    async def end_promise(
+        self, promise: Promise, state: int, answer: bytes | None, now_ns: int, bytes_max: int
+    ) -> bool:
+        running, place = self._running(promise), (promise.key_hash, promise.digest)
+        if running is None:
+            return False
+        if answer is not None and not self._make_room(len(answer), now_ns, bytes_max):
+            state, answer = Promise.DROPPED, None
+        if place in self._promises:  # its time may be over, and its room have been needed
+            self._promises[place] = _as(running, state, answer)
+        return True
+
+    async def free_promise(self, promise: Promise) -> bool:
+        if self._running(promise) is None:
+            return False
+        del self._promises[promise.key_hash, promise.digest]
+        return True
+
+    async def running_promises(self, owner: str) -> list[Promise]:
+        found = [each for each in self._promises.values() if (each.owner, each.state) == (owner, Promise.RUNNING)]
+        return sorted(found, key=lambda each: each.made_ns)
+
+    async def expire_promises(self, now_ns: int, limit: int) -> int:
+        over = sorted((each.ends_ns, place) for place, each in self._promises.items() if each.ends_ns <= now_ns)
+        for _, place in over[:limit]:
+            del self._promises[place]
+        return min(len(over), limit)
+
     async def size(self) -> int:
         return sum(len(bytes(call.leaf.intent)) + len(bytes(call.leaf.outcome)) for call in self._calls.values())
 
@@ -147,6 +192,29 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def _running(self, promise: Promise) -> Promise | None:
+        found = self._promises.get((promise.key_hash, promise.digest))
+        wanted = (promise.generation, Promise.RUNNING)
+        return found if found is not None and (found.generation, found.state) == wanted else None
+
+    def _make_room(self, size: int, now_ns: int, bytes_max: int) -> bool:
+        """Whether `size` more bytes fit, if need be without what is over and without old answers."""
+
+        def excess() -> int:
+            return sum(ROW_BYTES + len(each.answer or b"") for each in self._promises.values()) + size - bytes_max
+
+        if excess() > 0:
+            self._promises = {place: each for place, each in self._promises.items() if each.ends_ns > now_ns}
+        kept = sorted(
+            ((each.made_ns, place) for place, each in self._promises.items() if each.answer is not None), reverse=True
+        )
+        if sum(len(self._promises[place].answer or b"") for _, place in kept) < excess():
+            return False
+        while excess() > 0:
+            _, place = kept.pop()
+            self._promises[place] = _as(self._promises[place], Promise.DROPPED, None)
+        return True
 
     def _stored(self, place: tuple[str, int]) -> Stored:
         call, (daybook, n) = self._calls[place], place
@@ -165,6 +233,10 @@ class MemoryStore:
             call.total,
             sheets.fold(call.leaf, call.seq, call.state, amendments),
         )
+
+
+def _as(promise: Promise, state: int, answer: bytes | None) -> Promise:
+    return msgspec.structs.replace(promise, state=state, answer=answer)
 
 
 def _add(sums: dict[tuple[str, str, str], Spend], posting: Posting) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
+from routebook.core.errors import Unavailable
 from routebook.core.people import App, Key
 
 
@@ -113,6 +114,47 @@ class Retired(msgspec.Struct, frozen=True):
     spends: list[Spend]
 
 
+class Promise(msgspec.Struct, frozen=True):
+    """What one Idempotency-Key of one API key was promised: one call at most, and its answer again while it is kept."""
+
+    RUNNING: ClassVar[int] = 0
+    """the call is under way, or its process died"""
+    KEPT: ClassVar[int] = 1
+    """its answer is here"""
+    LARGE: ClassVar[int] = 2
+    """it ended, with an answer too large to be kept"""
+    CUT: ClassVar[int] = 3
+    """it ended, and there was no whole answer that could be kept"""
+    DROPPED: ClassVar[int] = 4
+    """it ended, and its answer made room for younger ones"""
+
+    key_hash: str
+    """of the API key"""
+    digest: bytes
+    """of the idempotency key, which itself is stored nowhere"""
+    request: bytes
+    """digest of what was asked"""
+    generation: str
+    """id of the call"""
+    owner: str
+    """daybook of the process that makes the call"""
+    state: int
+    made_ns: int
+    ends_ns: int
+    """from then on it is as if it had never been"""
+    answer: bytes | None = None
+    """sealed; of KEPT ones"""
+
+
+def full(bytes_max: int) -> Unavailable:
+    """There is no room for one more promise, though every answer that could be dropped was."""
+    return Unavailable(
+        f"The requests with an Idempotency-Key fill the {bytes_max} bytes that are kept for them; "
+        "send this one without the key, or raise [idempotency] total_bytes.",
+        retry_after=60,
+    )
+
+
 class Store(Protocol):
     async def keys(self) -> list[Key]: ...
 
@@ -168,6 +210,32 @@ class Store(Protocol):
         """
 
     async def retired(self) -> Retired: ...
+
+    async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
+        """The promise of that idempotency key, unless its time is over."""
+
+    async def claim_promise(self, promise: Promise, now_ns: int, bytes_max: int) -> Promise | None:
+        """Put it, RUNNING and durable, unless there is one: then that is given back and nothing happens.
+
+        All promises take `bytes_max` at most: old answers make room. Raises Unavailable where that is not enough.
+        """
+
+    async def end_promise(
+        self, promise: Promise, state: int, answer: bytes | None, now_ns: int, bytes_max: int
+    ) -> bool:
+        """A running promise is over; durable. An answer that finds no room is not kept (DROPPED).
+
+        False, and nothing happens, if there is no running one of that key and generation.
+        """
+
+    async def free_promise(self, promise: Promise) -> bool:
+        """Delete a running promise: the next request with its key makes a call. False as `end_promise`."""
+
+    async def running_promises(self, owner: str) -> list[Promise]:
+        """Those of that daybook that nobody has ended, the oldest first."""
+
+    async def expire_promises(self, now_ns: int, limit: int) -> int:
+        """Delete promises whose time is over, at most `limit`; how many. Repeat it until it gives 0."""
 
     async def size(self) -> int:
         """Bytes in use; what deleting has freed is not counted, though a file may keep it for later."""

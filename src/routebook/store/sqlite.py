@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 from routebook.core.errors import Unavailable
 from routebook.core.money import plain
 from routebook.core.people import App, Key
-from routebook.store import calls
+from routebook.store import calls, promises
 from routebook.store.migrate import migrate
-from routebook.store.port import Amended, Posting, Retired, Sheet, Spend, Stored
+from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored
 
 R = TypeVar("R")
 
@@ -135,6 +135,33 @@ class SqliteStore:
 
     async def retired(self) -> Retired:
         return await self._look(calls.retired)
+
+    # -- promises
+
+    async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
+        if self._closed:
+            raise Unavailable(_CLOSED)
+        with _faults():
+            return promises.find(self._reader, key_hash, digest, now_ns)
+
+    async def claim_promise(self, promise: Promise, now_ns: int, bytes_max: int) -> Promise | None:
+        return await self._write(lambda db: promises.claim(db, promise, now_ns, bytes_max))
+
+    async def end_promise(
+        self, promise: Promise, state: int, answer: bytes | None, now_ns: int, bytes_max: int
+    ) -> bool:
+        return await self._write(lambda db: promises.end(db, promise, state, answer, now_ns, bytes_max))
+
+    async def free_promise(self, promise: Promise) -> bool:
+        return await self._write(lambda db: promises.free(db, promise))
+
+    async def running_promises(self, owner: str) -> list[Promise]:
+        return await self._look(lambda db: promises.running(db, owner))
+
+    async def expire_promises(self, now_ns: int, limit: int) -> int:
+        return await self._write(lambda db: promises.expire(db, now_ns, limit))
+
+    # -- the rest
 
     async def size(self) -> int:
         ((pages, free, each),) = self._read(
