@@ -69,11 +69,11 @@ class Writer:
         batch: Sequence[Sheet],
         postings: Sequence[Posting],
         amendments: Sequence[Amended],
-    ) -> None:
-        """As `store.port.Store.ship`."""
+    ) -> bool:
+        """As `store.port.Store.ship`, without the leases. False: the store has all that, and nothing happened."""
         row = db.execute("SELECT id, seq FROM books WHERE daybook = ?", (daybook,)).fetchone()
         if row is not None and upto <= row[1]:
-            return
+            return False
         book = _book(db, daybook, upto)
         self._put(db, book, batch)
         for each in amendments:
@@ -84,6 +84,7 @@ class Writer:
             where = (posting.key_hash, posting.account, posting.day)
             _sum(db, "spend", sums, where, posting.usage, posting.byok, posting.requests)
         _save(db, "spend", sums)
+        return True
 
     def _put(self, db: sqlite3.Connection, book: int, batch: Sequence[Sheet]) -> None:
         if not batch:

@@ -84,9 +84,7 @@ def _put(db: sqlite3.Connection, lease: Lease) -> None:
             f"INSERT OR REPLACE INTO leases ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?)", (*place, plain(lease.amount))
         )
     else:
-        db.execute(
-            "DELETE FROM leases WHERE budget = ? AND first = ? AND last = ? AND byok = ? AND daybook = ?", place
-        )
+        db.execute("DELETE FROM leases WHERE budget = ? AND first = ? AND last = ? AND byok = ? AND daybook = ?", place)
 
 
 def _place(window: Window) -> tuple[str, str, str, int]:

@@ -120,5 +120,5 @@ def shipped(postings: Iterable[Posting]) -> Iterator[tuple[str, str, Decimal, De
 
 
 def less(amount: Decimal, byok_counts: bool, usage: Decimal, byok: Decimal) -> Decimal:
-    """What is left of a lease when that was posted; never below zero: a charge may be more than what was held for it."""
+    """What is left of a lease when that was posted. Never below zero: a charge may be more than was held for it."""
     return max(ZERO, subtract(amount, add(usage, byok) if byok_counts else usage))

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import msgspec
 
-from routebook.core.money import ZERO, add
+from routebook.core.money import ZERO, add, subtract
 from routebook.core.people import App, Key
-from routebook.store import sheets
+from routebook.store import lending, sheets
+from routebook.store.lending import Ask, Lease, Lent, Window
 from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored, full
 from routebook.store.promises import ROW_BYTES
 
@@ -42,6 +43,7 @@ class MemoryStore:
         self._spend: dict[tuple[str, str, str], Spend] = {}
         self._retired: dict[tuple[str, str, str], Spend] = {}
         self._promises: dict[tuple[str, bytes], Promise] = {}
+        self._leases: dict[tuple[Window, str], Decimal] = {}
         self._kept_since = 0
         self._version = 1
 
@@ -99,6 +101,10 @@ class MemoryStore:
             self._amendments.setdefault((each.daybook, each.n), {})[each.daybook != daybook, daybook, each.seq] = each
         for posting in postings:
             _add(self._spend, posting)
+        for budget, day, usage, byok in lending.shipped(postings):
+            for (window, name), amount in list(self._leases.items()):
+                if (window.budget, name) == (budget, daybook) and window.holds(day):
+                    self._put_lease(Lease(window, name, lending.less(amount, window.byok, usage, byok)))
 
     async def generation(self, id: str) -> Stored | None:
         place = self._by_id.get(id)
@@ -184,6 +190,31 @@ class MemoryStore:
             del self._promises[place]
         return min(len(over), limit)
 
+    async def lend(self, daybook: str, ask: Ask) -> Lent:
+        window = ask.window
+        leases = [each for each in await self.leases() if each.window.overlaps(window)]
+        key_hash = lending.key_of(window.budget)
+        spends = [each for each in self._spend.values() if each.key_hash == key_hash and each.day >= window.first]
+        lent = lending.lend(ask, daybook, leases, spends)
+        if lent.granted:
+            self._put_lease(Lease(window, daybook, add(self._leases.get((window, daybook), ZERO), lent.granted)))
+        return lent
+
+    async def give_back(self, given: Sequence[Lease]) -> None:
+        for each in given:
+            before = self._leases.get((each.window, each.daybook), ZERO)
+            self._put_lease(msgspec.structs.replace(each, amount=max(ZERO, subtract(before, each.amount))))
+
+    async def leases(self, daybook: str | None = None) -> list[Lease]:
+        found = [Lease(*place, amount) for place, amount in self._leases.items() if daybook in (None, place[1])]
+        return sorted(found, key=lambda each: (each.daybook, *msgspec.structs.astuple(each.window)))
+
+    async def forfeit(self, daybook: str) -> list[Lease]:
+        gone = await self.leases(daybook)
+        for each in gone:
+            del self._leases[each.window, each.daybook]
+        return gone
+
     async def size(self) -> int:
         return sum(len(bytes(call.leaf.intent)) + len(bytes(call.leaf.outcome)) for call in self._calls.values())
 
@@ -215,6 +246,11 @@ class MemoryStore:
             _, place = kept.pop()
             self._promises[place] = _as(self._promises[place], Promise.DROPPED, None)
         return True
+
+    def _put_lease(self, lease: Lease) -> None:
+        self._leases.pop((lease.window, lease.daybook), None)
+        if lease.amount:
+            self._leases[lease.window, lease.daybook] = lease.amount
 
     def _stored(self, place: tuple[str, int]) -> Stored:
         call, (daybook, n) = self._calls[place], place

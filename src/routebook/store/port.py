@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
 from routebook.core.errors import Unavailable
 from routebook.core.people import App, Key
+
+if TYPE_CHECKING:
+    from routebook.store.lending import Ask, Lease, Lent
 
 
 class Kind(msgspec.Struct, frozen=True, eq=False):
@@ -182,6 +185,7 @@ class Store(Protocol):
         amendments: Sequence[Amended] = (),
     ) -> None:
         """One transaction: put generations by (daybook, n), add postings and amendments, move the cursor to `upto`.
+        What is posted is taken off the daybook's leases.
 
         `upto` not above the cursor: nothing happens at all. A generation whose (daybook, n) is there already is
         replaced; the caller must not repeat its posting.
@@ -236,6 +240,22 @@ class Store(Protocol):
 
     async def expire_promises(self, now_ns: int, limit: int) -> int:
         """Delete promises whose time is over, at most `limit`; how many. Repeat it until it gives 0."""
+
+    async def lend(self, daybook: str, ask: Ask) -> Lent:
+        """One transaction: grant more of a budget to a daybook, or nothing, as `store.lending.lend` says; durable.
+
+        `ship` takes what it posts off the daybook's leases, in its own transaction.
+        """
+
+    async def give_back(self, given: Sequence[Lease]) -> None:
+        """Take these amounts off these leases, never below zero. To be called by who owns them, for what it has not
+        spent and will not spend."""
+
+    async def leases(self, daybook: str | None = None) -> list[Lease]:
+        """Those of that daybook, or all, that are above zero."""
+
+    async def forfeit(self, daybook: str) -> list[Lease]:
+        """Give back all that a daybook has, because it was recovered or will never be; what that was."""
 
     async def size(self) -> int:
         """Bytes in use; what deleting has freed is not counted, though a file may keep it for later."""

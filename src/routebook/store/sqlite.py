@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 from routebook.core.errors import Unavailable
 from routebook.core.money import plain
 from routebook.core.people import App, Key
-from routebook.store import calls, promises
+from routebook.store import calls, leases, promises
+from routebook.store.lending import Ask, Lease, Lent
 from routebook.store.migrate import migrate
 from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored
 
@@ -101,9 +102,13 @@ class SqliteStore:
         postings: Sequence[Posting],
         amendments: Sequence[Amended] = (),
     ) -> None:
+        def post(db: sqlite3.Connection) -> None:
+            if self._calls.ship(db, daybook, upto, generations, postings, amendments):
+                leases.ship(db, daybook, postings)
+
         def ship(db: sqlite3.Connection) -> None:
             try:
-                _transaction(db, lambda db: self._calls.ship(db, daybook, upto, generations, postings, amendments))
+                _transaction(db, post)
             except BaseException:
                 self._calls.forget()
                 raise
@@ -162,6 +167,18 @@ class SqliteStore:
         return await self._write(lambda db: promises.expire(db, now_ns, limit))
 
     # -- the rest
+
+    async def lend(self, daybook: str, ask: Ask) -> Lent:
+        return await self._write(lambda db: leases.lend(db, daybook, ask))
+
+    async def give_back(self, given: Sequence[Lease]) -> None:
+        await self._write(lambda db: leases.give_back(db, given))
+
+    async def leases(self, daybook: str | None = None) -> list[Lease]:
+        return await self._look(lambda db: leases.select(db, daybook))
+
+    async def forfeit(self, daybook: str) -> list[Lease]:
+        return await self._write(lambda db: leases.forfeit(db, daybook))
 
     async def size(self) -> int:
         ((pages, free, each),) = self._read(
