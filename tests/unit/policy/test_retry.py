@@ -17,7 +17,7 @@ from routebook.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from routebook.policy.retry import ATTEMPTS_MAX, moves_on, verdict
+from routebook.policy.retry import ATTEMPTS_MAX, NEXT, STOP, Step, blame, moves_on, next_step, verdict
 
 NAMES = ("Acme", "Beta", "Gamma")
 
@@ -90,3 +90,80 @@ def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
 
 def test_one_fault_has_no_previous_ones() -> None:
     assert "previous_errors" not in verdict([UpstreamLost()], ["Acme"]).metadata
+
+
+# --- the step after a fault -------------------------------------------------------------------------------------------
+
+
+def step(fault: Fault, tried: int = 1, *, more: bool = False, seed: int = 1, fallbacks: bool = True) -> Step:
+    return next_step(fault, tried=tried, committed=False, more=more, seed=seed, fallbacks=fallbacks)
+
+
+@pytest.mark.parametrize("kind", UpstreamFault.__subclasses__())
+def test_before_content_every_fault_of_a_provider_goes_to_the_next_endpoint(kind: type[UpstreamFault]) -> None:
+    assert step(kind(), more=True) == NEXT
+    assert step(kind(), more=True, fallbacks=False) == STOP
+    assert step(kind(), ATTEMPTS_MAX, more=True) == STOP
+    assert next_step(kind(), tried=1, committed=True, more=True, seed=1) == STOP
+
+
+@pytest.mark.parametrize("fault", [BadRequest(), Unavailable()])
+def test_a_fault_of_ours_or_the_callers_stops(fault: Fault) -> None:
+    assert step(fault, more=True) == STOP
+
+
+@pytest.mark.parametrize(
+    ("fault", "again"),
+    [
+        (UpstreamLimited(retry_after=0.5, metadata={"kind": "rate"}), 0.5),
+        (UpstreamLimited(retry_after=2), 2.0),
+        (UpstreamLimited(retry_after=2.1), None),
+        (UpstreamLimited(retry_after=0.5, metadata={"kind": "quota"}), None),
+        (UpstreamLimited(retry_after=0.5, metadata={"kind": "day"}), None),
+        (UpstreamOverloaded(retry_after=1), 1.0),
+        (UpstreamOverloaded(retry_after=30), None),
+        (UpstreamLost(sent=True), None),
+        (UpstreamTimeout(sent=True), None),
+        (UpstreamRefused(), None),
+        (UpstreamCredential(), None),
+        (UpstreamGarbage(), None),
+    ],
+)
+def test_the_last_endpoint_is_tried_again_only_if_it_says_so_and_soon(
+    fault: UpstreamFault, again: float | None
+) -> None:
+    expected = STOP if again is None else Step("again", int(again * 1_000_000_000))
+    assert step(fault) == expected
+
+
+@pytest.mark.parametrize(
+    "fault", [UpstreamLimited(), UpstreamOverloaded(), UpstreamLost(sent=False), UpstreamTimeout(sent=False)]
+)
+def test_where_no_pause_is_named_it_grows_and_half_of_it_is_chance(fault: UpstreamFault) -> None:
+    for tried, longest in ((1, 0.25), (2, 0.5)):
+        waits = {step(fault, tried, seed=seed).wait_ns / 1e9 for seed in range(50)}
+        assert longest / 2 <= min(waits) < max(waits) <= longest
+        assert len(waits) == 50
+    assert step(fault, seed=4) == step(fault, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ok", "limited"),
+    [
+        (UpstreamOverloaded(provider_status=500), False, False),
+        (UpstreamOverloaded(provider_status=529), False, False),
+        (UpstreamCredential(provider_status=401), False, False),
+        (UpstreamCredential(provider_status=402), False, False),
+        (UpstreamCredential(provider_status=404), False, False),
+        (UpstreamCredential(provider_status=403), None, False),
+        (UpstreamTimeout(), False, False),
+        (UpstreamLost(), False, False),
+        (UpstreamGarbage(), False, False),
+        (UpstreamRefused(provider_status=400), None, False),
+        (UpstreamRefused(status=413, provider_status=413), None, False),
+        (UpstreamLimited(provider_status=429), None, True),
+        (BadRequest(), None, False),
+    ],
+)
+def test_what_counts_against_an_endpoint_is_what_it_did_itself(fault: Fault, ok: bool | None, limited: bool) -> None:
+    assert blame(fault) == (ok, limited)

@@ -369,7 +369,7 @@ def test_pareto_code_without_a_candidate_is_404_and_a_wrong_score_400() -> None:
 
 
 @pytest.mark.parametrize("name", ["openrouter/fusion", "openrouter/fusion-flash", "openrouter/bodybuilder"])
-def test_routers_that_are_not_here_are_refused_by_name_or_left_to_a_provider_that_has_them(name: str) -> None:
+def test_routers_that_are_not_here_are_refused_by_name(name: str) -> None:
     with pytest.raises(ModelUnknown, match="does not have"):
         plan(call(name), HERE)
     offered = model(name, endpoint(provider("openrouter"), name))
