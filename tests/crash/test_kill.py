@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from routebook.core.generation import Row, State
+from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.reading import read_daybooks
 
@@ -58,6 +59,7 @@ def live_and_die(home: Path, lines: int) -> Told:
 def stored(home: Path) -> list[Row]:
     (book,) = read_daybooks(home)
     with book:
+        assert book.findings() == []
         return book.rows(0, 10**9)
 
 
@@ -66,7 +68,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None
     all_opened: set[int] = set()
     interrupted_before = 0
     for life in range(KILLS):
-        told = live_and_die(tmp_path, dice.randrange(1, 400))
+        told = live_and_die(tmp_path, dice.randrange(1, 1500))
         found = stored(tmp_path)
         by_place = {(row.n, row.state): row for row in found}
         # Every acknowledged row is there, under the sequence it was acknowledged with.
@@ -92,6 +94,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None
     finally:
         asyncio.run(book.aclose())
     assert interrupted_before > 0, "no kill hit a running call, so nothing was tested"
+    assert len(folder.segments(folder.root(tmp_path) / book.name)) > 1, "the book never rolled over"
     assert all_opened <= {row.n for row in last}
     states = [row.state for row in stored(tmp_path)]
     assert states.count(State.INTENT) == sum(state in State.TERMINAL for state in states)

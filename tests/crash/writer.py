@@ -13,6 +13,7 @@ from pathlib import Path
 from routebook.core.generation import Progress, State
 from routebook.core.usage import Usage
 from routebook.daybook.book import FileDaybook
+from routebook.daybook.segments import Sizes
 from tests.unit.daybook.samples import ACCEPTED_NS, intent, outcome
 
 
@@ -40,7 +41,8 @@ async def worker(book: FileDaybook, number: int) -> None:
 
 
 async def main() -> None:
-    book = FileDaybook(Path(sys.argv[1]))
+    # Small segments, so that kills hit roll-overs too.
+    book = FileDaybook(Path(sys.argv[1]), sizes=Sizes(segment_bytes=50_000, reserve_bytes=1 << 20))
     seq, n = (lambda rows: (rows[-1].seq if rows else 0, max((row.n for row in rows), default=0)))(book.rows(0, 10**9))
     say(f"ready {book.name} {seq} {n} {book.recovered}")
     await asyncio.gather(*(worker(book, number) for number in range(24)))
