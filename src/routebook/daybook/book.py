@@ -28,6 +28,7 @@ from routebook.daybook.course import Course
 from routebook.daybook.frames import OFFSET_BITS, Header, pack_row, seal
 from routebook.daybook.keeper import Keeper
 from routebook.daybook.reading import ReadOnlyDaybook
+from routebook.daybook.recent import Recent
 from routebook.daybook.segments import Sizes, begin
 from routebook.daybook.shelf import Shelf
 from routebook.metering.folding import fold
@@ -88,6 +89,7 @@ class FileDaybook:
         self._power = durability == "power"
         self._shelf = Shelf(self._folder)
         self._course = Course(self._shelf)
+        self._recent = Recent()
         self._clock = SystemClock()
         try:
             shipped = cursors.get(self.name, 0)
@@ -206,7 +208,10 @@ class FileDaybook:
     def rows(self, after: int, limit: int) -> list[Row]:
         """Committed rows with seq > after, in order, at most `limit`."""
         self._flush_now()
-        return self._course.rows(after, limit) if after < self._seq else []
+        if after >= self._seq:
+            return []
+        found = self._recent.after(after, limit)
+        return self._course.rows(after, limit) if found is None else found
 
     def scan(self) -> Iterator[Folded]:
         """Every call that the files hold, in order of n."""
@@ -216,6 +221,7 @@ class FileDaybook:
 
     def shipped(self, seq: int) -> None:
         """The store has all rows up to that one: whatever is only kept for it may go, files past retention included."""
+        self._recent.forget(seq)
         headers = self._headers
         if len(headers) == 1:
             return
@@ -286,11 +292,14 @@ class FileDaybook:
             self._deadlines.clear()
         if not keeper.dirty:
             keeper.touch()
-        for n, _, _, _, waiter in batch:
+        keep = self._recent.rows.append
+        for n, id, state, blob, waiter in batch:
             seq += 1
+            keep(Row(seq, n, id, state, blob))
             calls[n >> BITS][n & MASK] = place
             if waiter is not None and not waiter.done():
                 waiter.set_result(seq)
+        self._recent.trim()
 
     def _again(self, frame: bytes) -> bool:
         try:
