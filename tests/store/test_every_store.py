@@ -11,7 +11,7 @@ import pytest
 
 from routebook.core.generation import Amendment, Folded
 from routebook.core.people import App, Key
-from routebook.store.port import Amended, Posting, Retired, Spend
+from routebook.store.port import Amended, Posting, Retired, RetiredBook, Spend
 from routebook.wire.codec import pack, unpack
 
 from .conftest import Opener
@@ -279,6 +279,7 @@ async def test_retention_deletes_the_oldest_in_steps_and_keeps_what_was_spent(op
             Spend("a" * 64, "default", "1970-01-01", Decimal("24.75"), Decimal("25.0"), requests=99),
             Spend("a" * 64, "default", "1970-01-02", Decimal("25.00"), Decimal("25.0"), requests=100),
         ],
+        [RetiredBook("aaa", 199, 398)],
     )
     assert await store.size() < before
     assert await store.cursor("aaa") == 600

@@ -13,7 +13,7 @@ from typing import Any
 
 from routebook.core.money import ZERO, add, plain
 from routebook.store import sheets
-from routebook.store.port import SHEET, Amended, Kind, Posting, Retired, Sheet, Spend, Stored
+from routebook.store.port import SHEET, Amended, Kind, Posting, Retired, RetiredBook, Sheet, Spend, Stored
 
 Sums = dict[tuple[str, str, str], tuple[Decimal, Decimal, int]]
 """(key_hash, account, day) -> usage, byok, requests"""
@@ -77,7 +77,10 @@ class Writer:
         book = _book(db, daybook, upto)
         self._put(db, book, batch)
         for each in amendments:
-            place = (book if each.daybook == daybook else _book(db, each.daybook)) << N_BITS | each.n
+            if each.daybook != daybook:
+                self._amend(db, book, each)
+                continue
+            place = book << N_BITS | each.n
             db.execute("INSERT OR REPLACE INTO amendments VALUES (?, ?, ?, ?)", (place, book, each.seq, each.blob))
         sums: Sums = {}
         for posting in postings:
@@ -85,6 +88,19 @@ class Writer:
             _sum(db, "spend", sums, where, posting.usage, posting.byok, posting.requests)
         _save(db, "spend", sums)
         return True
+
+    def _amend(self, db: sqlite3.Connection, book: int, each: Amended) -> None:
+        """A revision of a call of another daybook. Where retention was quicker, its difference is retired at once."""
+        place = _book(db, each.daybook) << N_BITS | each.n
+        revised = sheets.revision_in(each.blob)
+        if revised is not None and db.execute("SELECT 1 FROM calls WHERE place = ?", (place,)).fetchone() is None:
+            (since,) = db.execute("SELECT value FROM counters WHERE name = 'kept_since_ns'").fetchone()
+            if revised.accepted_ns < since:
+                due, sums = sheets.posting_of_revision(revised), {}  # type: Posting, Sums
+                _sum(db, "retired", sums, (due.key_hash, due.account, due.day), due.usage, due.byok, 0)
+                _save(db, "retired", sums)
+                return
+        db.execute("INSERT OR REPLACE INTO amendments VALUES (?, ?, ?, ?)", (place, book, each.seq, each.blob))
 
     def _put(self, db: sqlite3.Connection, book: int, batch: Sequence[Sheet]) -> None:
         if not batch:
@@ -174,7 +190,34 @@ def spends(db: sqlite3.Connection, table: str) -> list[Spend]:
 def retired(db: sqlite3.Connection) -> Retired:
     """As `store.port.Store.retired`; to be used inside a transaction."""
     (since,) = db.execute("SELECT value FROM counters WHERE name = 'kept_since_ns'").fetchone()
-    return Retired(since, spends(db, "retired"))
+    books = db.execute(
+        "SELECT b.daybook, r.calls, r.seq FROM retired_books r JOIN books b ON b.id = r.book ORDER BY b.daybook"
+    ).fetchall()
+    return Retired(since, spends(db, "retired"), [RetiredBook(*row) for row in books])
+
+
+def states(db: sqlite3.Connection, account: str | None, since_ns: int, until_ns: int | None) -> dict[int, int]:
+    """As `store.port.Store.states`."""
+    where, values = ["c.accepted_ns >= ?"], [since_ns]  # type: list[str], list[Any]
+    for clause, value in (("c.accepted_ns < ?", until_ns), ("k.account = ?", account)):
+        if value is not None:
+            where.append(clause)
+            values.append(value)
+    source = "calls c" if account is None else "calls c JOIN kinds k ON k.id = c.kind"
+    return dict(
+        db.execute(f"SELECT c.state, count(*) FROM {source} WHERE {' AND '.join(where)} GROUP BY c.state", values)
+    )
+
+
+def ended(db: sqlite3.Connection, daybook: str, after: int, upto: int) -> int:
+    """As `store.port.Store.ended`."""
+    (count,) = db.execute(
+        "SELECT count(*) FROM books b JOIN calls c "
+        f"ON c.place BETWEEN b.id << {N_BITS} AND (b.id + 1 << {N_BITS}) - 1 AND c.seq > ? AND c.seq <= ? "
+        "WHERE b.daybook = ?",
+        (after, upto, daybook),
+    ).fetchone()
+    return int(count)
 
 
 def delete_before(db: sqlite3.Connection, ns: int, limit: int) -> int:
@@ -196,6 +239,11 @@ def delete_before(db: sqlite3.Connection, ns: int, limit: int) -> int:
             where = (revised.key_hash, revised.account, revised.day)
             _sum(db, "retired", sums, where, revised.usage, revised.byok, 0)
     _save(db, "retired", sums)
+    db.execute(
+        f"INSERT INTO retired_books SELECT place >> {N_BITS}, count(*), max(seq) FROM calls WHERE place IN ({_OLDEST}) "
+        "GROUP BY 1 ON CONFLICT (book) DO UPDATE SET calls = calls + excluded.calls, seq = max(seq, excluded.seq)",
+        (ns, limit),
+    )
     for table in ("amendments", "odd_ids", "calls"):
         db.execute(f"DELETE FROM {table} WHERE place IN ({_OLDEST})", (ns, limit))
     since = rows[-1][2] + 1

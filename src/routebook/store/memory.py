@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from routebook.core.money import ZERO, add, subtract
 from routebook.core.people import App, Key
 from routebook.store import lending, sheets
 from routebook.store.lending import Ask, Lease, Lent, Window
-from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored, full
+from routebook.store.port import Amended, Posting, Promise, Retired, RetiredBook, Sheet, Spend, Stored, full
 from routebook.store.promises import ROW_BYTES
 
 
@@ -42,6 +43,7 @@ class MemoryStore:
         self._by_id: dict[str, tuple[str, int]] = {}
         self._spend: dict[tuple[str, str, str], Spend] = {}
         self._retired: dict[tuple[str, str, str], Spend] = {}
+        self._retired_books: dict[str, RetiredBook] = {}
         self._promises: dict[tuple[str, bytes], Promise] = {}
         self._leases: dict[tuple[Window, str], Decimal] = {}
         self._kept_since = 0
@@ -98,7 +100,12 @@ class MemoryStore:
                 self._calls[daybook, call.n] = call
                 self._by_id[call.id] = (daybook, call.n)
         for each in amendments:
-            self._amendments.setdefault((each.daybook, each.n), {})[each.daybook != daybook, daybook, each.seq] = each
+            place, revised = (each.daybook, each.n), sheets.revision_in(each.blob)
+            if each.daybook != daybook and revised is not None and place not in self._calls:
+                if revised.accepted_ns < self._kept_since:
+                    _add(self._retired, sheets.posting_of_revision(revised))
+                    continue
+            self._amendments.setdefault(place, {})[each.daybook != daybook, daybook, each.seq] = each
         for posting in postings:
             _add(self._spend, posting)
         for budget, day, usage, byok in lending.shipped(postings):
@@ -144,10 +151,27 @@ class MemoryStore:
             day = sheets.day_of(accepted_ns)
             _add(self._retired, Posting(call.kind.key_hash, call.kind.account, day, call.total, call.byok))
             self._kept_since = max(self._kept_since, accepted_ns + 1)
+            gone = self._retired_books.get(place[0], RetiredBook(place[0], 0, 0))
+            self._retired_books[place[0]] = RetiredBook(place[0], gone.calls + 1, max(gone.seq, call.seq))
         return min(len(found), limit)
 
     async def retired(self) -> Retired:
-        return Retired(self._kept_since, [self._retired[place] for place in sorted(self._retired)])
+        spends = [self._retired[place] for place in sorted(self._retired)]
+        return Retired(self._kept_since, spends, [self._retired_books[name] for name in sorted(self._retired_books)])
+
+    async def states(self, account: str | None, since_ns: int, until_ns: int | None) -> dict[int, int]:
+        return dict(
+            Counter(
+                call.state
+                for call in self._calls.values()
+                if call.accepted_ns >= since_ns
+                and (until_ns is None or call.accepted_ns < until_ns)
+                and account in (None, call.kind.account)
+            )
+        )
+
+    async def ended(self, daybook: str, after: int, upto: int) -> int:
+        return sum(name == daybook and after < call.seq <= upto for (name, _), call in self._calls.items())
 
     async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
         found = self._promises.get((key_hash, digest))

@@ -109,12 +109,23 @@ class Spend(msgspec.Struct, frozen=True):
     requests: int
 
 
+class RetiredBook(msgspec.Struct, frozen=True):
+    """What retention has deleted of the calls of one daybook."""
+
+    daybook: str
+    calls: int
+    seq: int
+    """no call that ended with a later row is among them"""
+
+
 class Retired(msgspec.Struct, frozen=True):
     """What retention has deleted so far: the spend of these calls stays posted, though no generation explains it."""
 
     kept_since_ns: int
     """calls accepted before may be gone; 0 = nothing was ever deleted"""
     spends: list[Spend]
+    books: list[RetiredBook] = []
+    """in order of name"""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -214,6 +225,12 @@ class Store(Protocol):
         """
 
     async def retired(self) -> Retired: ...
+
+    async def states(self, account: str | None, since_ns: int, until_ns: int | None) -> dict[int, int]:
+        """Terminal state -> how many generations, accepted in [since_ns, until_ns); `account` None = all."""
+
+    async def ended(self, daybook: str, after: int, upto: int) -> int:
+        """How many generations of that daybook ended with a row in (after, upto]."""
 
     async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
         """The promise of that idempotency key, unless its time is over."""

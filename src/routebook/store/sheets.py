@@ -106,8 +106,13 @@ def posting_of_revision(revision: Revision) -> Posting:
 
 def difference_in(amendment: bytes) -> Posting | None:
     """What a packed Amendment posted; None for one that is about something else."""
-    revision = unpack(amendment, Amendment).revision
+    revision = revision_in(amendment)
     return None if revision is None else posting_of_revision(revision)
+
+
+def revision_in(amendment: bytes) -> Revision | None:
+    """The charge made anew in a packed Amendment; None for one that is about something else."""
+    return unpack(amendment, Amendment).revision
 
 
 def place_of(id: str) -> tuple[str, int] | None:

@@ -141,6 +141,12 @@ class SqliteStore:
     async def retired(self) -> Retired:
         return await self._look(calls.retired)
 
+    async def states(self, account: str | None, since_ns: int, until_ns: int | None) -> dict[int, int]:
+        return await self._look(lambda db: calls.states(db, account, since_ns, until_ns))
+
+    async def ended(self, daybook: str, after: int, upto: int) -> int:
+        return await self._look(lambda db: calls.ended(db, daybook, after, upto))
+
     # -- promises
 
     async def promise(self, key_hash: str, digest: bytes, now_ns: int) -> Promise | None:
