@@ -19,11 +19,13 @@ from routebook.core.money import Override, Prices, PriceSheet
 from routebook.core.people import Key
 from routebook.corridor.exchange import exchange
 from routebook.corridor.ports import App, Arrival, MediaFetch, Moderator
+from routebook.corridor.promises import Promises
 from routebook.daybook.book import FileDaybook
 from routebook.dialects import registry
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
 from routebook.ledger.people import People, hash_of
+from routebook.observe.clock import SystemDice
 from routebook.observe.metrics import Metrics
 from routebook.store.memory import MemoryStore
 from routebook.testing.clock import FrozenClock, LoadedDice
@@ -208,6 +210,9 @@ async def raise_stage(
         upstreams=registry.upstreams({}),
         metrics=Metrics(),
         moderator=moderator,
+        promises=Promises(
+            store, daybook.name, settings.idempotency, lambda: Secret("at rest"), SystemDice(), clock.now_ns
+        ),
     )
     surface = registry.surfaces()["openai_chat"]
 

@@ -20,11 +20,14 @@ from pathlib import Path
 import msgspec
 
 from routebook.config.problems import ConfigError
+from routebook.config.secret import Secret
 from routebook.config.settings import Settings
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
 from routebook.corridor.ports import App, Moderator
+from routebook.corridor.promises import Promises
+from routebook.corridor.promises import recover as recover_promises
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.folder import DaybookLocked
@@ -43,7 +46,7 @@ from routebook.ledger.book import Book
 from routebook.ledger.people import People
 from routebook.ledger.ship import Shipper, restore
 from routebook.load.catalog import Stock, known_vendors, load_stock
-from routebook.load.home import ensure_home
+from routebook.load.home import ensure_home, kept_secret
 from routebook.load.settings import Loaded
 from routebook.observe.clock import NS, SystemClock, SystemDice
 from routebook.observe.log import log
@@ -60,6 +63,8 @@ SWEEP_SECONDS = 0.25
 """Deadlines and keep-alives are looked at this often: one timer for all calls."""
 REFRESH_SECONDS = 0.5
 """Keys that another process changed are seen within this."""
+TIDY_SECONDS = 30
+"""Answers that were kept long enough are deleted this often."""
 SETTLE_SECONDS = 10
 """What ended calls get at stop to write their outcome."""
 POLL_SECONDS = 0.02
@@ -105,6 +110,7 @@ class Gateway:
             home, durability=settings.store.durability, accounting=accounting, slots=workers, cursors=cursors
         )
         await take_over(home, workers, store, accounting)
+        await recover_promises(store, daybook, self._clock.now_ns())
         book, people, apps = Book(), People(self.loaded.admin_key_hash), Apps(store)
         self._repriced = Follower(home, store)
         await self._repriced.begin()
@@ -114,11 +120,13 @@ class Gateway:
         self._transport = Client(proxies=proxies_from_environment(self.environ))
         if settings.accounting.reference_tokens and tokenizer_available():
             self._counter = TokenCounter(daybook, home / "cache" / "tokenizer", self._clock.now_ns)
+        dice = SystemDice()
+        promises = Promises(store, daybook.name, settings.idempotency, self._secret, dice, self._clock.now_ns)
         self.app = App(
             settings=settings,
             accounting=accounting,
             clock=self._clock,
-            dice=SystemDice(),
+            dice=dice,
             catalog=self.stock.catalog,
             people=people,
             book=book,
@@ -133,6 +141,7 @@ class Gateway:
             passthrough=self.stock.passthrough,
             moderator=self.moderator,
             counter=self._counter,
+            promises=promises,
         )
         self._daybook = daybook
         self._shipper = Shipper(daybook, store)
@@ -148,6 +157,7 @@ class Gateway:
             asyncio.create_task(self._shipper.run(self._stop_shipping), name="shipper"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
+            asyncio.create_task(self._tidy(promises), name="tidy"),
         ]
         _calm_collector()
 
@@ -226,8 +236,17 @@ class Gateway:
     async def _wait_for_calls(self, seconds: float) -> None:
         deadline = self._clock.now_ns() + int(seconds * NS)
         # Calls end in many ways; at stop a poll is the plain one.
-        while self.app.entries and self._clock.now_ns() < deadline:  # noqa: ASYNC110
+        while self._busy() and self._clock.now_ns() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
+
+    def _busy(self) -> bool:
+        """A call is under way, or its answer on its way to being kept."""
+        promises = self.app.promises
+        return bool(self.app.entries) or (promises is not None and promises.under_way > 0)
+
+    def _secret(self) -> Secret:
+        """What encrypts at rest. Raises OSError, ConfigError."""
+        return self.loaded.secret or kept_secret(self.loaded.home, self.app.dice.roll)
 
     async def _all_shipped(self) -> bool:
         with contextlib.suppress(Exception):
@@ -263,6 +282,14 @@ class Gateway:
             if self.stock.reload_on is not None and today.date().isoformat() >= self.stock.reload_on:
                 await self._reload(today)
 
+    async def _tidy(self, promises: Promises) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            try:
+                await promises.tidy()
+            except Exception as error:
+                log.warning("kept answers could not be tidied up: %s", error)
+
     async def _reload(self, today: datetime) -> None:
         """A dated price came into force: the catalogue is swapped whole; a request sees one version."""
         try:
@@ -288,6 +315,7 @@ async def take_over(home: Path, workers: int, store: Store, accounting: Accounti
         except DaybookLocked:
             continue  # a sibling that starts at the same moment is at it
         try:
+            await recover_promises(store, book, SystemClock().now_ns())
             shipper = Shipper(book, store)
             rows = 0
             while shipped := await shipper.ship_once():

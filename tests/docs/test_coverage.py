@@ -45,6 +45,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[limits]": settings.Limits,
     "[catalog]": settings.CatalogTable,
     "[routing]": settings.RoutingTable,
+    "[idempotency]": settings.IdempotencyTable,
 }
 
 

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routebook.config.problems import ConfigError, KeyPath, misspelt
-from routebook.config.settings import PricingTable, ProviderTable, RoutingTable, Server, Settings
+from routebook.config.settings import IdempotencyTable, PricingTable, ProviderTable, RoutingTable, Server, Settings
 
 QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
 
 WORKERS_MAX = 64
 UNIX_PATH_MAX = 107
+IDEMPOTENCY_HOURS_MAX = 24 * 365
 
 _WORDS = {
     "int": "a whole number",
@@ -60,6 +61,7 @@ def check_settings(settings: Settings) -> None:
     if settings.limits.body_bytes < 1:
         raise ConfigError("bytes, 1 or more", ("limits", "body_bytes"))
     _check_routing(settings.routing)
+    _check_idempotency(settings.idempotency)
     for index, provider in enumerate(settings.providers):
         _check_provider(provider, ("providers", index))
     for index, model in enumerate(settings.models):
@@ -76,6 +78,15 @@ def _check_routing(routing: RoutingTable) -> None:
     for name, low, high in (("attempts", 1, 10), ("retry_percent", 0, 100), ("retry_floor", 0, 1_000_000)):
         if not low <= getattr(routing, name) <= high:
             raise ConfigError(f"a whole number from {low} to {high}", ("routing", name))
+
+
+def _check_idempotency(table: IdempotencyTable) -> None:
+    if not 1 <= table.hours <= IDEMPOTENCY_HOURS_MAX:
+        raise ConfigError(f"1 to {IDEMPOTENCY_HOURS_MAX} hours", ("idempotency", "hours"))
+    if table.answer_bytes < 0:
+        raise ConfigError("bytes, 0 or more", ("idempotency", "answer_bytes"))
+    if table.total_bytes < 2**20:
+        raise ConfigError(f"bytes, {2**20} or more", ("idempotency", "total_bytes"))
 
 
 def _check_server(server: Server) -> None:

@@ -169,6 +169,17 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """largest request body; above it 413"""
 
 
+class IdempotencyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers to requests with an Idempotency-Key."""
+
+    hours: int = 24
+    """how long a key stands for its first request"""
+    answer_bytes: int = 2**20
+    """largest answer that is kept"""
+    total_bytes: int = 256 * 2**20
+    """most that is kept of all answers together"""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server: Server = Server()
     store: StoreTable = StoreTable()
@@ -179,3 +190,4 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limits: Limits = Limits()
     catalog: CatalogTable = CatalogTable()
     routing: RoutingTable = RoutingTable()
+    idempotency: IdempotencyTable = IdempotencyTable()

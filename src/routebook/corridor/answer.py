@@ -25,11 +25,12 @@ class Answer:
 
     __slots__ = ("_begun", "_id", "_last_ns", "_reply", "_started", "_surface", "_writer", "ended", "streamed")
 
-    def __init__(self, reply: Reply, surface: Surface, accepted_ns: int) -> None:
+    def __init__(self, reply: Reply, surface: Surface, accepted_ns: int, id: str | None = None) -> None:
+        """`id`: of the call that the answer is about, where it is known before `bind`."""
         self._reply = reply
         self._surface = surface
         self._writer: Writer | None = None
-        self._id: str | None = None
+        self._id = id
         self._begun = False
         self._started = False
         self._last_ns = accepted_ns
@@ -93,7 +94,7 @@ class Answer:
             return
         body = self._surface.error_body(fault, self._id)
         again = None
-        if fault.retry_after is not None and fault.status in (429, 503):
+        if fault.retry_after is not None and fault.status in (409, 429, 503):
             again = max(0, math.ceil(fault.retry_after))
         self._reply.begin(fault.status, "application/json", self._id, len(body), again)
         self._reply.end(body)

@@ -143,14 +143,19 @@ class Entry:
         self.cancelled = True
         self._give_up()
         self._gone_ns = self.app.now_ns()
-        self.delivered = (0, 0)
+        self.note_delivered()
         if attempt is None:
             return
-        if attempt.committed:
-            self.delivered = (attempt.meter.frames, attempt.meter.delivered_bytes)
         billing = attempt.error is None and attempt.sent_ns is not None
         if not billing or (self.call.stream and attempt.endpoint.provider.abortable):
             attempt.abandon(ClientGone())
+
+    def note_delivered(self) -> None:
+        """The caller left, and has what was written until now."""
+        attempt = self.current
+        if self.delivered is None:
+            committed = attempt is not None and attempt.committed
+            self.delivered = (attempt.meter.frames, attempt.meter.delivered_bytes) if attempt and committed else (0, 0)
 
     def full(self) -> None:
         self._full_since_ns = self.app.now_ns()

@@ -2,17 +2,21 @@
 
 Each step takes what the one before it returned, so none can be skipped or moved:
 Arrival -> Admitted -> Plan -> Held -> Entry (its intent goes to disk) -> Attempt (content began) -> settled record.
+A request with an Idempotency-Key goes the same way, once: `idempotency.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from routebook.core.errors import ClientGone, Fault, Internal
 from routebook.corridor.admit import admit
 from routebook.corridor.answer import Answer
 from routebook.corridor.dispatch import dispatch
 from routebook.corridor.entry import enter
+from routebook.corridor.idempotency import HEADER, Keeper, once
 from routebook.corridor.plan import draw_plan, reserve
 from routebook.corridor.ports import App, Arrival, Reply
 from routebook.corridor.relay import relay
@@ -20,8 +24,14 @@ from routebook.corridor.settle import settle
 from routebook.observe.log import log
 
 
-async def exchange(arrival: Arrival, reply: Reply, app: App) -> None:
+def exchange(arrival: Arrival, reply: Reply, app: App) -> Coroutine[Any, Any, None]:
     """Answer one request through `reply`. Never raises but for cancellation, and settles even then."""
+    if HEADER in arrival.headers:
+        return once(arrival, reply, app, _exchange)
+    return _exchange(arrival, reply, app)
+
+
+async def _exchange(arrival: Arrival, reply: Reply, app: App, keeper: Keeper | None = None) -> None:
     answer = Answer(reply, arrival.surface, arrival.accepted_ns)
     try:
         admitted = admit(arrival, app)  # who is asking, may they, and what
@@ -38,6 +48,8 @@ async def exchange(arrival: Arrival, reply: Reply, app: App) -> None:
 
     error: BaseException | None = None
     try:
+        if keeper is not None:
+            await keeper.claim(entry)  # nobody else makes a call for this Idempotency-Key
         await entry.write()  # the intent is durable
         attempt = await dispatch(entry)  # the first endpoint whose answer begins
         await relay(entry, attempt)  # out it goes, metered

@@ -12,6 +12,7 @@ import msgspec
 from routebook.config.settings import Settings
 from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Catalog, Model
+from routebook.corridor.promises import Promises
 from routebook.daybook.port import Daybook
 from routebook.dialects.base import Surface, Upstream
 from routebook.ledger.apps import Apps
@@ -57,10 +58,17 @@ class Reply(Protocol):
     def watch(self, watcher: Watcher) -> None: ...
 
     def begin(
-        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        id: str | None,
+        length: int | None,
+        retry_after: int | None = None,
+        replayed: bool = False,
     ) -> None:
         """The head; once. `id`: the generation's; `length`: bytes of the body, None for a stream; `retry_after`:
-        seconds. Nothing of it was written by a caller or a provider, and edges need not look for line breaks."""
+        seconds; `replayed`: the answer was given before. Nothing of it was written by a caller or a provider, and
+        edges need not look for line breaks."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -121,6 +129,8 @@ class App:
     """offers a model of a provider with an open catalogue"""
     moderator: Moderator | None = None
     counter: ReferenceCounter | None = None
+    promises: Promises | None = None
+    """what requests with an Idempotency-Key were promised; None: such requests are refused"""
     entries: set[Entry] = field(default_factory=set)
     """calls under way"""
     draining: bool = False

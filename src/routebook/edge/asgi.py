@@ -49,9 +49,17 @@ class AsgiReply:
             watcher.gone()
 
     def begin(
-        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        id: str | None,
+        length: int | None,
+        retry_after: int | None = None,
+        replayed: bool = False,
     ) -> None:
         headers = heads.fields(content_type, id, length, retry_after)
+        if replayed:
+            headers.append(heads.REPLAYED)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._push({"type": "http.response.start", "status": status, "headers": raw})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-EXPOSED = ["X-Generation-Id", "Retry-After"]
+EXPOSED = ["X-Generation-Id", "Retry-After", "Idempotent-Replayed"]
 PREFLIGHT_SECONDS = 86_400
 
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from routebook.corridor.ports import Watcher
 from routebook.edge.cors import WITH_ORIGIN, WITHOUT_ORIGIN
 from routebook.edge.framing import CHUNK_SIZES, LAST_CHUNK, SMALL_CHUNK, chunk
+from routebook.wire.heads import REPLAYED
 
 if TYPE_CHECKING:
     from routebook.edge.native import Connection
     from routebook.edge.request import Request
+
+
+_REPLAYED = "{}: {}\r\n".format(*REPLAYED)
 
 
 class NativeReply:
@@ -35,12 +39,20 @@ class NativeReply:
             watcher.full()
 
     def begin(
-        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        id: str | None,
+        length: int | None,
+        retry_after: int | None = None,
+        replayed: bool = False,
     ) -> None:
         request, edge = self._request, self._connection.edge
         # HTTP/1.0 has no chunks; the end of the connection is the end of the body.
         self._chunked = chunked = length is None and not request.old
         more = WITH_ORIGIN if "origin" in request.headers else WITHOUT_ORIGIN
+        if replayed:
+            more = _REPLAYED + more
         close = request.close or edge.closing
         self._head = edge.heads.answer(status, content_type, id, length, retry_after, more, chunked, close)
 

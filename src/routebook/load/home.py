@@ -44,6 +44,8 @@ def kept_secret(home: Path, roll: Callable[[int], int]) -> Secret:
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(f"{roll(384):096x}\n")
+            file.flush()
+            os.fsync(file.fileno())  # what it has sealed must not outlive it
         try:
             os.link(fresh, path)
         except FileExistsError:

@@ -145,10 +145,18 @@ class Caller:
             watcher.gone()
 
     def begin(
-        self, status: int, content_type: str, id: str | None, length: int | None, retry_after: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        id: str | None,
+        length: int | None,
+        retry_after: int | None = None,
+        replayed: bool = False,
     ) -> None:
         assert self.status is None, "an answer begins once"
         headers = heads.fields(content_type, id, length, retry_after)
+        if replayed:
+            headers.append(heads.REPLAYED)
         self.status, self.headers = status, dict(headers)
         if not self.left:
             self._stream = content_type == "text/event-stream"

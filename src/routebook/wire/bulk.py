@@ -109,6 +109,11 @@ class LargeBody:
         self._flush()
         return b"".join(self._parts)
 
+    def pieces(self) -> list[Piece]:
+        """The body as it is kept, in order: joined they are the bytes that came. Not to be changed meanwhile."""
+        self._flush()
+        return [memoryview(part) for part in self._parts]
+
     def stow(self) -> Stowed | None:
         """The body with stand-ins; None if there is nothing in it that could be stowed."""
         self._flush()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 STREAMED = "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 """Proxies in front must neither keep nor gather the events of a stream."""
+REPLAYED = ("idempotent-replayed", "true")
+"""Of an answer that was given before, to an earlier request with the same Idempotency-Key."""
 
 
 def fields(content_type: str, id: str | None, length: int | None, retry_after: int | None) -> list[tuple[str, str]]:
