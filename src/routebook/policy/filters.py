@@ -7,17 +7,14 @@ nothing; what is unknown of its data policy counts as the worst. Source: routing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 
 import msgspec
 
 from routebook.core.call import Call
 from routebook.core.catalog import Endpoint, Model
-from routebook.core.money import EXACT, multiply
-from routebook.metering.pricing import rate_of
 from routebook.policy.house import House, wild
-from routebook.policy.shelf import shelf_of
-from routebook.policy.wishes import Wish
+from routebook.policy.shelf import Shelf, shelf_of
+from routebook.policy.wishes import NO_WISH, Wish
 
 BYTES_A_TOKEN = 4
 """Of a request body, about: what does not fit by this goes behind what does."""
@@ -31,6 +28,8 @@ CHECKED_PARAMETERS = frozenset(
 )
 PREFERRED_PARAMETERS = ("tools", "response_format", "verbosity")
 """Where some endpoints of a model take one of these and others do not, only the former are used. Routing, section 4."""
+
+_PREFERRED = frozenset(PREFERRED_PARAMETERS)
 
 _SAME = {
     name: group
@@ -76,30 +75,26 @@ class Wants(msgspec.Struct, frozen=True):
     """shorten what does not fit; None = where the context is small"""
 
 
-def named(endpoint: Endpoint, names: frozenset[str], tier: str | None = None) -> bool:
-    """True if a slug, display name (all endpoints of the provider) or tag (exactly that variant) names it.
-
-    The endpoints of a service tier are named by their tag alone, until the request asks for that tier.
-    """
-    if endpoint.tag.lower() in names:
-        return True
-    if endpoint.service_tier is not None and endpoint.service_tier != tier:
-        return False
-    provider = endpoint.provider
-    return provider.slug.lower() in names or provider.name.lower() in names
-
-
 def filters_of(wants: Wants, model: Model) -> list[Filter]:
     """The filters of a request for the endpoints of one model, in the order in which they are applied."""
     found: list[Filter] = []
-    _of_house(found, wants, model)
-    _of_wish(found, wants.wish, wants.tier)
+    wish, call, shelf = wants.wish, wants.call, shelf_of(model.endpoints)
+    if not shelf.all_enabled:
+        found.append(Filter("endpoints", lambda e: e.enabled, "is enabled"))
+    if shelf.tiered:
+        _of_tiers(found, wants, model)
+    if not wants.house.lenient:
+        _of_house(found, wants.house, shelf, model)
+    if wish is not NO_WISH:
+        _of_wish(found, wants, shelf)
     _of_policies(found, wants, model)
-    _of_prices(found, wants.wish)
-    _of_size(found, wants, model)
-    _of_modality(found, wants.call)
-    if wants.wish.require_parameters:
-        sent = frozenset(name for name in CHECKED_PARAMETERS if is_sent(wants.call, name))
+    if wish is not NO_WISH:
+        _of_prices(found, wish, shelf)
+    _of_size(found, wants, shelf)
+    if call.media_prompt or call.audio_prompt or call.chat.modalities is not None:
+        _of_modality(found, call)
+    if wish.require_parameters:
+        sent = frozenset(name for name in CHECKED_PARAMETERS if is_sent(call, name))
         found.append(
             Filter(
                 "require_parameters",
@@ -110,26 +105,23 @@ def filters_of(wants: Wants, model: Model) -> list[Filter]:
     return found
 
 
-def _of_house(found: list[Filter], wants: Wants, model: Model) -> None:
-    house, tier, wish = wants.house, wants.tier, wants.wish
-    shelf = shelf_of(model.endpoints)
-    if not shelf.all_enabled:
-        found.append(Filter("endpoints", lambda e: e.enabled, "is enabled"))
+def _of_tiers(found: list[Filter], wants: Wants, model: Model) -> None:
+    wish, tier = wants.wish, wants.tier
+    asked = frozenset(wish.order) | (wish.only or frozenset())
+    flex_alone = wants.flex_only and any(e.service_tier == "flex" and e.enabled for e in model.endpoints)
+    tiers = ("flex",) if flex_alone else (None, tier)
+    found.append(
+        Filter(
+            "service_tier",
+            lambda e: e.service_tier in tiers or (e.service_tier is not None and e.tag.lower() in asked),
+            f"is of the tier {'flex' if flex_alone else tier or 'default'}",
+        )
+    )
+
+
+def _of_house(found: list[Filter], house: House, shelf: Shelf, model: Model) -> None:
     if house.region is not None:
         found.append(Filter("region", lambda e: e.region == house.region, f"runs in {house.region}"))
-    if shelf.tiered:
-        asked = frozenset(wish.order) | (wish.only or frozenset())
-        flex_alone = wants.flex_only and any(e.service_tier == "flex" and e.enabled for e in model.endpoints)
-        found.append(
-            Filter(
-                "service_tier",
-                lambda e: (
-                    e.service_tier in (("flex",) if flex_alone else (None, tier))
-                    or (e.service_tier is not None and e.tag.lower() in asked)
-                ),
-                "is of the tier flex" if flex_alone else f"is of the tier {tier or 'default'}",
-            )
-        )
     if house.models is not None:
         patterns = house.models
         allowed = any(wild(pattern, model.slug) for pattern in patterns)
@@ -137,32 +129,29 @@ def _of_house(found: list[Filter], wants: Wants, model: Model) -> None:
     if house.not_models and any(wild(pattern, model.slug) for pattern in house.not_models):
         found.append(Filter("guardrail.models", lambda e: False, "the model is not allowed here"))
     if house.only is not None:
-        only = frozenset(name.lower() for name in house.only)
-        found.append(Filter("account.only", lambda e: named(e, only, e.service_tier), "the provider is allowed here"))
+        only = shelf.named([name.lower() for name in house.only], any_tier=True)
+        found.append(Filter("account.only", lambda e: e.id in only, "the provider is allowed here"))
     if house.ignore:
-        ignore = frozenset(name.lower() for name in house.ignore)
-        found.append(
-            Filter("account.ignore", lambda e: not named(e, ignore, e.service_tier), "the provider is allowed here")
-        )
+        ignored = shelf.named([name.lower() for name in house.ignore], any_tier=True)
+        found.append(Filter("account.ignore", lambda e: e.id not in ignored, "the provider is allowed here"))
 
 
-def _of_wish(found: list[Filter], wish: Wish, tier: str | None) -> None:
+def _of_wish(found: list[Filter], wants: Wants, shelf: Shelf) -> None:
+    wish = wants.wish
     if wish.only is not None:
-        only = wish.only
-        found.append(Filter("provider.only", lambda e: named(e, only, tier), f"is one of {', '.join(sorted(only))}"))
+        only = shelf.named(wish.only, wants.tier)
+        found.append(Filter("provider.only", lambda e: e.id in only, f"is one of {', '.join(sorted(wish.only))}"))
     if wish.ignore:
-        ignore = wish.ignore
-        found.append(
-            Filter(
-                "provider.ignore",
-                lambda e: not named(e, ignore, e.service_tier),
-                f"is none of {', '.join(sorted(ignore))}",
-            )
-        )
+        ignored = shelf.named(wish.ignore, any_tier=True)
+        if ignored:
+            detail = f"is none of {', '.join(sorted(wish.ignore))}"
+            found.append(Filter("provider.ignore", lambda e: e.id not in ignored, detail))
 
 
 def _of_policies(found: list[Filter], wants: Wants, model: Model) -> None:
     wish, house = wants.wish, wants.house
+    if wish is NO_WISH and house.lenient:
+        return
     if wish.deny_training:
         found.append(Filter("data_policy:training", _keeps_nothing, "neither stores nor trains"))
     if not (house.training_paid and house.training_free):
@@ -205,32 +194,20 @@ def is_free(endpoint: Endpoint) -> bool:
     return bool(prices) and not any(prices)
 
 
-def _of_prices(found: list[Filter], wish: Wish) -> None:
+def _of_prices(found: list[Filter], wish: Wish, shelf: Shelf) -> None:
     if wish.quantizations is not None:
         wanted = wish.quantizations
         found.append(
             Filter("quantization", lambda e: (e.quantization or "unknown") in wanted, f"is {', '.join(sorted(wanted))}")
         )
     if wish.max_price:
-        ceilings = wish.max_price
-        found.append(Filter("max_price", lambda e: _affordable(e, ceilings), "costs no more than asked"))
+        dear = shelf.dearer(wish.max_price)
+        found.append(Filter("max_price", lambda e: e.id not in dear, "has a price, and at most that one"))
 
 
-def _affordable(endpoint: Endpoint, ceilings: Sequence[tuple[str, Decimal]]) -> bool:
-    """Prices at most the ceiling, inclusive; an unpriced endpoint is affordable to nobody who sets one."""
-    if endpoint.pricing is None:
-        return False
-    for name, limit in ceilings:
-        rate, _ = rate_of(endpoint.pricing.base, name)
-        if rate is not None and multiply(rate, EXACT.subtract(1, endpoint.pricing.discount)) > limit:
-            return False
-    return True
-
-
-def _of_size(found: list[Filter], wants: Wants, model: Model) -> None:
+def _of_size(found: list[Filter], wants: Wants, shelf: Shelf) -> None:
     call = wants.call
     asked = call.chat.max_tokens
-    shelf = shelf_of(model.endpoints)
     if asked is not None and asked > shelf.completion_least:
         found.append(
             Filter(
@@ -246,7 +223,7 @@ def _of_size(found: list[Filter], wants: Wants, model: Model) -> None:
     if need <= shelf.context_least:
         return
     compress = wants.compress
-    largest = max(e.context_length or 0 for e in model.endpoints)
+    largest = max(e.context_length or 0 for e in shelf.endpoints)
 
     def fits(endpoint: Endpoint) -> bool:
         context = endpoint.context_length
@@ -312,6 +289,8 @@ def _supported(sent: frozenset[str], supported: frozenset[str]) -> bool:
 
 def takers(endpoints: Sequence[Endpoint], call: Call) -> Sequence[Endpoint]:
     """The endpoints that take what matters most, if any does; whose parameters are unknown may take them."""
+    if _PREFERRED.isdisjoint(call.raw):
+        return endpoints
     for name in PREFERRED_PARAMETERS:
         if is_sent(call, name):
             found = [e for e in endpoints if e.supported_parameters is None or name in e.supported_parameters]

@@ -18,7 +18,8 @@ Source of windows and of what counts: routing, 5.1, 5.4 and 5.5.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Set
+from collections.abc import Callable, Hashable, Set
+from typing import Any, TypeVar
 
 from routebook.policy.histogram import Percentiles
 from routebook.policy.track import (
@@ -42,6 +43,9 @@ __all__ = ["Health", "Listing", "Seen", "Snapshot", "Speed", "Stills", "Tally", 
 ENDPOINTS_MAX = 10_000
 """Endpoints remembered; of more, those not seen for longest are forgotten."""
 
+T = TypeVar("T")
+
+MEMO_MAX = 1024
 VITALS_NS = NS
 SPEED_NS = 5 * NS
 """How long a worked-out figure may be used again. A failure is seen at once."""
@@ -56,13 +60,15 @@ _THROUGHPUT_EDGES = THROUGHPUT.edges
 class Health:
     """The memory of all endpoints. `record` what ended, ask `at` a moment."""
 
-    __slots__ = ("_max", "_tracks", "failed")
+    __slots__ = ("_max", "_tracks", "failed", "memo")
 
     def __init__(self, endpoints_max: int = ENDPOINTS_MAX) -> None:
         self._tracks: dict[str, Track] = {}
         self._max = endpoints_max
         self.failed: dict[str, int] = {}
         """endpoints that failed within the longest window that ordering asks, and when last"""
+        self.memo: dict[Hashable, tuple[int, Any]] = {}
+        """key -> (until when it may be used, what was worked out)"""
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -136,11 +142,12 @@ class Health:
 class View:
     """A `Health` at one moment. Figures are worked out when they are asked for and used again for a second."""
 
-    __slots__ = ("_failed", "_tracks", "now_ns")
+    __slots__ = ("_failed", "_memo", "_tracks", "now_ns")
 
     def __init__(self, health: Health, now_ns: int) -> None:
         self._tracks = health._tracks
         self._failed = health.failed
+        self._memo = health.memo
         self.now_ns = now_ns
 
     @property
@@ -170,6 +177,17 @@ class View:
             track.speed = Speed(track.best(now_ns, False), track.best(now_ns, True))
             track.speed_until_ns = now_ns + SPEED_NS
         return track.speed
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        found = self._memo.get(key)
+        if found is not None and found[0] - SPEED_NS <= self.now_ns < found[0]:
+            value: T = found[1]
+            return value
+        if len(self._memo) >= MEMO_MAX:
+            self._memo.clear()
+        value = make()
+        self._memo[key] = (self.now_ns + SPEED_NS, value)
+        return value
 
 
 def _in_ms(seconds: Percentiles | None) -> Percentiles | None:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from routebook.core.call import Call, Loss, ProviderWish
+from routebook.core.call import Call, Loss
 from routebook.core.catalog import Catalog, Endpoint, Model
-from routebook.core.errors import BadRequest, Fault, NotFound
+from routebook.core.errors import NotFound
 from routebook.policy.breaker import Breaker
 from routebook.policy.compress import asked
 from routebook.policy.filters import (
@@ -25,16 +25,17 @@ from routebook.policy.filters import (
     filters_of,
     is_sent,
     likely_tokens,
-    named,
     takers,
 )
 from routebook.policy.house import OPEN, House
 from routebook.policy.ordering import Manner, Moment, arranged, draw, stands
+from routebook.policy.refusals import check_names, not_weighed, nothing_left
 from routebook.policy.routers import Ranking
 from routebook.policy.shelf import Shelf, shelf_of
-from routebook.policy.sticky import Sticky, conversation
+from routebook.policy.sticky import Sticky, cacheable, conversation
 from routebook.policy.targets import Passthrough, Presets, Resolver, Target
 from routebook.policy.trail import Trail
+from routebook.policy.variants import Name
 from routebook.policy.vitals import Remembered
 from routebook.policy.wishes import NO_WISH, Wish, read_wish
 
@@ -105,9 +106,9 @@ def route(
         elif model.slug != call.model:
             strategy = "alias"
         if model is not None and _SPECIAL.isdisjoint(call.raw) and call.chat.modalities is None:
-            endpoints = _short(call, model.endpoints, outlook, now_ns, seed)
-            if endpoints is not None:
-                return Route(endpoints, (), strategy)
+            short = _short(call, model.endpoints, strategy, outlook, now_ns, seed, account)
+            if short is not None:
+                return short
     return _long(call, catalog, passthrough, outlook, now_ns, seed, account, trail)
 
 
@@ -115,9 +116,15 @@ def route(
 
 
 def _short(
-    call: Call, endpoints: tuple[Endpoint, ...], outlook: Outlook, now_ns: int, seed: int | None
-) -> tuple[Endpoint, ...] | None:
-    """The order for a call that asks for nothing, at endpoints that are all well; None where there is more to it."""
+    call: Call,
+    endpoints: tuple[Endpoint, ...],
+    strategy: str,
+    outlook: Outlook,
+    now_ns: int,
+    seed: int | None,
+    account: str,
+) -> Route | None:
+    """The plan of a call that asks for nothing of a model with nothing to filter; None where there is more to it."""
     need = call.body_bytes // BYTES_A_TOKEN
     limit = call.chat.max_tokens
     if len(endpoints) == 1:
@@ -132,15 +139,27 @@ def _short(
             return None
         if only.input_modalities is not None and (call.media_prompt or call.audio_prompt):
             return None
-        return endpoints
+        return Route(endpoints, (), strategy)
     shelf = shelf_of(endpoints)
     if not shelf.plain or need + (limit or 0) > shelf.context_least or (limit or 0) > shelf.completion_least:
         return None
-    if call.media_prompt or call.audio_prompt or (outlook.sticky is not None and shelf.cacheable):
+    if call.media_prompt or call.audio_prompt:
         return None
-    if not _all_well(shelf, outlook, now_ns):
-        return None
-    return endpoints if seed is None or not outlook.house.balance else draw(shelf, seed)
+    balance = outlook.house.balance
+    sticky = outlook.sticky if shelf.cacheable else None
+    if sticky is None and _all_well(shelf, outlook, now_ns):
+        return Route(endpoints if seed is None or not balance else draw(shelf, seed), (), strategy)
+    health = None if outlook.health is None else outlook.health.at(now_ns)
+    moment = Moment(health, outlook.breakers, now_ns, seed)
+    ordered = arranged(shelf, endpoints, _BY_PRICE if balance else _AS_CONFIGURED, moment)
+    key = None
+    if sticky is not None:
+        key = conversation(call, account, call.model)
+        ordered = _at_home(ordered, sticky, key, [], moment, None)
+    return Route(tuple(ordered), (), strategy, None, key)
+
+
+_BY_PRICE, _AS_CONFIGURED = Manner(NO_WISH), Manner(NO_WISH, balance=False)
 
 
 def _all_well(shelf: Shelf, outlook: Outlook, now_ns: int) -> bool:
@@ -163,14 +182,19 @@ def _long(
     account: str,
     trail: Trail | None,
 ) -> Route:
-    wish = read_wish(call.provider)
+    wish = read_wish(call.provider, call.raw.get("provider"))
     house = outlook.house
     health = None if outlook.health is None else outlook.health.at(now_ns)
     moment = Moment(health, outlook.breakers, now_ns, seed)
-    resolver = Resolver(call, catalog, passthrough, house, outlook.ranking, outlook.presets, seed)
-    targets, losses = resolver.all()
-    losses += _not_weighed(call.provider, wish, moment, targets)
-    _check_names(wish, catalog)
+    model = None if call.models else catalog.find(call.model)
+    losses: list[Loss] = []
+    if model is not None:
+        targets = [Target(model, Name(call.model), None, False, call.model != model.slug)]
+    else:
+        resolver = Resolver(call, catalog, passthrough, house, outlook.ranking, outlook.presets, seed)
+        targets, losses = resolver.all()
+    losses += not_weighed(call.provider, wish, moment, targets)
+    check_names(wish, catalog)
     groups: list[tuple[Target, list[Endpoint], Manner]] = []
     gone = "endpoints"
     for target in targets:
@@ -180,30 +204,25 @@ def _long(
         if kept:
             groups.append((target, kept, manner))
     if not groups:
-        raise _nothing_left(call, targets, gone)
+        raise nothing_left(targets, gone)
     ordered = _ordered(groups, wish, moment, trail)
     key = None
-    if outlook.sticky is not None and not wish.order and len(ordered) > 1:
+    routed = groups[0][0].router is not None
+    if outlook.sticky is not None and not wish.order and len(ordered) > 1 and (routed or any(map(cacheable, ordered))):
         key = conversation(call, account, call.model)
         ordered = _at_home(ordered, outlook.sticky, key, groups, moment, trail)
     if not wish.fallbacks:
         ordered = _primary(ordered, wish, groups[0][2], trail)
-    return Route(
-        endpoints=tuple(ordered),
-        losses=tuple(losses),
-        strategy=_strategy(call, groups[0][0], targets),
-        router=groups[0][0].router,
-        conversation=key,
-        thinking=frozenset(e.id for target, kept, _ in groups if target.thinking for e in kept),
-        fallbacks=wish.fallbacks,
-    )
+    first = groups[0][0]
+    strategy = _strategy(call, first, targets)
+    return Route(tuple(ordered), tuple(losses), strategy, first.router, key, _to_think(groups), wish.fallbacks)
 
 
 def _wants(call: Call, wish: Wish, house: House, target: Target) -> tuple[Wants, Manner]:
     """What the request asks of this model's endpoints, and how they are to be ordered. Source: routing, 5.2 and 8.3."""
-    sort = wish.sort
-    if not wish.order and (sort is None or (sort == "exacto" and target.name.sort)):
-        sort = target.name.sort or sort or house.sort
+    sort, name = wish.sort, target.name
+    if not wish.order and (sort is None or sort == "exacto"):
+        sort = (name.sort if name.dynamic else None) or sort or house.sort
     tools = bool(call.chat.tools) and sort is None and house.sort != "price" and not wish.order
     tier, tier_first, flex = None, False, False
     if shelf_of(target.model.endpoints).tiered:
@@ -213,19 +232,11 @@ def _wants(call: Call, wish: Wish, house: House, target: Target) -> tuple[Wants,
         elif wanted == "flex":
             tier, flex, sort = "flex", True, sort or (None if wish.order else "price")
         elif wanted != "default" and not wish.order:
-            tier = target.name.tier
+            tier = name.tier
     need = likely_tokens(call)
     wants = Wants(call, wish, house, tier, flex, _compress(call, house))
-    manner = Manner(
-        wish=wish,
-        sort=sort,
-        tools=tools,
-        balance=house.balance,
-        tier=tier,
-        tier_first=tier_first,
-        likely_need=0 if need is None else need + (call.chat.max_tokens or 0),
-    )
-    return wants, manner
+    need = 0 if need is None else need + (call.chat.max_tokens or 0)
+    return wants, Manner(wish, sort, tools, house.balance, tier, tier_first, need)
 
 
 def _compress(call: Call, house: House) -> bool | None:
@@ -247,13 +258,15 @@ def _kept(target: Target, wants: Wants, trail: Trail | None) -> tuple[list[Endpo
                     trail.drop(endpoint, each.name, each.detail)
         if before and not kept:
             return [], each.name
-    preferred = list(takers(kept, wants.call))
+    preferred = takers(kept, wants.call)
+    if preferred is kept:
+        return kept, None
     if trail is not None and len(preferred) < len(kept):
         names = ", ".join(name for name in PREFERRED_PARAMETERS if is_sent(wants.call, name))
         for endpoint in kept:
             if endpoint not in preferred:
                 trail.drop(endpoint, "preferred_parameters", f"others of the model take {names}")
-    return preferred, None
+    return list(preferred), None
 
 
 def _ordered(
@@ -262,12 +275,15 @@ def _ordered(
     """Model after model, or all together; no endpoint twice."""
     if wish.across and len(groups) > 1:
         manner = groups[0][2]
-        every = [endpoint for _, kept, _ in groups for endpoint in kept]
-        ordered = arranged(list({e.id: e for e in every}.values()), manner, moment, trail)
+        every = tuple({endpoint.id: endpoint for _, kept, _ in groups for endpoint in kept}.values())
+        ordered = arranged(Shelf(every), every, manner, moment, trail)
     elif len(groups) == 1:
-        return arranged(groups[0][1], groups[0][2], moment, trail)
+        target, kept, manner = groups[0]
+        return arranged(shelf_of(target.model.endpoints), kept, manner, moment, trail)
     else:
-        ordered = [e for _, kept, manner in groups for e in arranged(kept, manner, moment, trail)]
+        ordered = []
+        for target, kept, manner in groups:
+            ordered += arranged(shelf_of(target.model.endpoints), kept, manner, moment, trail)
     return list({e.id: e for e in ordered}.values())
 
 
@@ -283,7 +299,7 @@ def _at_home(
     the one that answered before goes first."""
     place = sticky.find(key, moment.now_ns)
     home = None if place is None else next((e for e in ordered if e.id == place.endpoint_id), None)
-    if home is None or stands(home, moment)[0] > 1:
+    if home is None or stands(home.id, moment) > 1:
         return ordered
     if trail is not None:
         trail.note(home, "has this conversation in its cache")
@@ -299,8 +315,8 @@ def _primary(ordered: list[Endpoint], wish: Wish, manner: Manner, trail: Trail |
     """Without fallbacks: the first, or those that the order names."""
     kept = ordered[:1]
     if wish.order:
-        names = frozenset(wish.order)
-        kept = [e for e in ordered if named(e, names, manner.tier)]
+        meant = Shelf(tuple(ordered)).named(wish.order, manner.tier)
+        kept = [e for e in ordered if e.id in meant]
     if not kept:
         raise NotFound(
             "provider.order names no endpoint of this model and allow_fallbacks is false; allow fallbacks, or name "
@@ -314,6 +330,17 @@ def _primary(ordered: list[Endpoint], wish: Wish, manner: Manner, trail: Trail |
     return kept
 
 
+def _to_think(groups: list[tuple[Target, list[Endpoint], Manner]]) -> frozenset[str]:
+    found = _NONE
+    for target, kept, _ in groups:
+        if target.thinking:
+            found |= {e.id for e in kept}
+    return found
+
+
+_NONE: frozenset[str] = frozenset()
+
+
 def _strategy(call: Call, first: Target, targets: list[Target]) -> str:
     if first.router is not None:
         return {"openrouter/free": "free", "openrouter/pareto-code": "pareto"}.get(first.router, "auto")
@@ -322,57 +349,3 @@ def _strategy(call: Call, first: Target, targets: list[Target]) -> str:
     if call.models and len(targets) > 1:
         return "fallback"
     return "alias" if first.alias else "direct"
-
-
-# --- what is told -----------------------------------------------------------------------------------------------------
-
-
-def _not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: list[Target]) -> list[Loss]:
-    """What was asked for and cannot be done."""
-    losses = []
-    if moment.health is None:
-        if wish.sort in ("throughput", "latency", "exacto"):
-            losses.append(Loss("provider.sort", f"{wish.sort} is not measured here; sorted by price"))
-        for name, bars in (
-            ("preferred_min_throughput", wish.min_throughput),
-            ("preferred_max_latency", wish.max_latency),
-        ):
-            if bars:
-                losses.append(Loss(f"provider.{name}", "speed is not measured here"))
-    if said is not None and said.options:
-        losses.append(Loss("provider.options", "not passed on to providers"))
-    if any(target.name.online for target in targets):
-        losses.append(Loss("model", ":online asks for a web search, and the gateway runs none"))
-    return losses
-
-
-def _check_names(wish: Wish, catalog: Catalog) -> None:
-    if wish is NO_WISH or wish.only is None:
-        return
-    here = {name.lower() for provider in catalog.providers.values() for name in (provider.slug, provider.name)}
-    for name in sorted(wish.only):
-        if name not in here and name.partition("/")[0] not in here:
-            listed = ", ".join(catalog.providers) or "none"
-            raise NotFound(
-                f"provider.only names {name!r}, which is not configured here; providers: {listed}",
-                metadata={"availability": {"code": "constraint_filtered", "excluded_by": "provider.only"}},
-            )
-
-
-def _nothing_left(call: Call, targets: list[Target], gone: str) -> Fault:
-    slugs = list(dict.fromkeys(target.model.slug for target in targets))
-    if gone == "context":
-        return BadRequest(
-            f"The prompt does not fit the context of any endpoint of {', '.join(slugs)}; shorten it, or switch on the "
-            'context-compression plugin (`"transforms": ["middle-out"]`).',
-            error_type="context_length_exceeded",
-        )
-    code = "constraint_filtered"
-    if gone.startswith("data_policy"):
-        code = "privacy_restricted"
-    elif gone in ("region", "endpoints"):
-        code = "region_restricted" if gone == "region" else "no_endpoints"
-    return NotFound(
-        f"No endpoint of {', '.join(slugs)} is left after the filter `{gone}`; relax it or add a provider.",
-        metadata={"availability": {"code": code, "retryable": False, "requested_models": slugs, "excluded_by": gone}},
-    )

@@ -58,24 +58,30 @@ class Sticky:
 
 def conversation(call: Call, account: str, model: str) -> bytes:
     """The key, 16 bytes. `model`: the slug that was asked for, of a router the router's."""
-    digest = blake2b(digest_size=16)
     session, cache_key = call.session_id, call.chat.prompt_cache_key
     if session:
-        kind, parts = b"session", [session.encode("utf-8", "surrogatepass")]
+        parts = [b"session", session.encode("utf-8", "surrogatepass")]
     elif cache_key:
-        kind, parts = b"cache", [cache_key.encode("utf-8", "surrogatepass")]
+        parts = [b"cache", cache_key.encode("utf-8", "surrogatepass")]
     else:
-        kind, parts = b"opening", _opening(call.chat.messages)
-    for part in (kind, account.encode(), model.encode(), *parts):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
+        parts = [b"opening", *_opening(call.chat.messages)]
+    # No byte of UTF-8 is 255, so that no two lists of parts are the same when joined.
+    joined = b"\xff".join((account.encode(), model.encode("utf-8", "surrogatepass"), *parts))
+    return blake2b(joined, digest_size=16).digest()
 
 
 def _opening(messages: list[Message]) -> list[bytes]:
-    system = next((m for m in messages if m.role in ("system", "developer")), None)
-    first = next((m for m in messages if m.role not in ("system", "developer")), None)
-    return [b"" if m is None else _content(m) for m in (system, first)]
+    system = first = b""
+    for message in messages:
+        if message.role not in ("system", "developer"):
+            first = _content(message)
+            break
+        system = system or _content(message)
+    else:
+        return [system, first]
+    if not system:
+        system = next((_content(m) for m in messages if m.role in ("system", "developer")), b"")
+    return [system, first]
 
 
 def _content(message: Message) -> bytes:
@@ -91,9 +97,12 @@ def cacheable(endpoint: Endpoint) -> bool:
     return prices.input_cache_read < prices.prompt
 
 
-def sticks(call: Call, endpoint: Endpoint, cached_tokens: int | None) -> bool:
+def sticks(call: Call, endpoint: Endpoint, cached_tokens: int | None, *, routed: bool = False) -> bool:
     """True if a successful answer binds the conversation to this endpoint. `cached_tokens`: prompt tokens the provider
-    read from or wrote to its cache, None if it did not say."""
+    read from or wrote to its cache, None if it did not say; `routed`: a router chose the model, and a session stays
+    with it whatever its prices."""
     if call.provider is not None and call.provider.order:
         return False
+    if routed and call.session_id:
+        return True
     return cacheable(endpoint) and (bool(call.session_id) or bool(cached_tokens))

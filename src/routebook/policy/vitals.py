@@ -5,12 +5,14 @@ Source of windows and of what counts: routing, 5.1, 5.4 and 5.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Protocol
+from collections.abc import Callable, Hashable, Mapping, Set
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from routebook.policy.histogram import Percentiles
+
+T = TypeVar("T")
 
 OUTAGE_FAILURES = 2
 """With this many failures in 30 s that are at least half of all, an endpoint has a significant outage."""
@@ -103,6 +105,8 @@ class Snapshot(Protocol):
     def doubtful(self) -> Set[str]: ...
     def vitals(self, endpoint_id: str) -> Vitals | None: ...
     def speed(self, endpoint_id: str) -> Speed | None: ...
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, or gave for that key a moment ago: for what is worked out of many endpoints' health."""
 
 
 class Remembered(Protocol):
@@ -129,6 +133,9 @@ class Stills(msgspec.Struct, frozen=True):
 
     def speed(self, endpoint_id: str) -> Speed | None:
         return self.speeds.get(endpoint_id)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        return make()
 
 
 class Listing(msgspec.Struct, frozen=True):

@@ -57,10 +57,33 @@ class Wish(msgspec.Struct, frozen=True):
 NO_WISH = Wish()
 
 
-def read_wish(asked: ProviderWish | None) -> Wish:
-    """The wish of a request. Raises BadRequest naming the member and what it may be."""
+_KNOWN_MAX, _KNOWN_BYTES_MAX = 1024, 2048
+_known: dict[bytes, tuple[ProviderWish, Wish]] = {}
+
+
+def read_wish(asked: ProviderWish | None, raw: msgspec.Raw | None = None) -> Wish:
+    """The wish of a request. Raises BadRequest naming the member and what it may be.
+
+    Most callers say the same in every request: what was read from `raw`, the member's bytes, is kept and taken again
+    for the same bytes that were decoded to the same.
+    """
     if asked is None:
         return NO_WISH
+    if raw is None:
+        return _read(asked)
+    key = bytes(raw)
+    known = _known.get(key)
+    if known is not None and known[0] == asked:
+        return known[1]
+    wish = _read(asked)
+    if len(key) <= _KNOWN_BYTES_MAX:
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        _known[key] = asked, wish
+    return wish
+
+
+def _read(asked: ProviderWish) -> Wish:
     if asked.data_collection not in (None, "allow", "deny"):
         raise BadRequest("provider.data_collection must be allow or deny.")
     sort, across = _sort(asked.sort)

@@ -75,6 +75,8 @@ def call(name: str = "lab/one", *others: str, wish: dict[str, Any] | None = None
         chat["tools"] = [Tool() for _ in chat["tools"]]
     raw = {each: msgspec.Raw(codec.encode(value)) for each, value in body.items()}
     raw["messages"] = msgspec.Raw(codec.encode(messages))
+    if wish is not None:
+        raw["provider"] = msgspec.Raw(codec.encode(wish))
     return Call(
         surface="openai_chat",
         model=name,

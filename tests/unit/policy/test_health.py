@@ -264,6 +264,24 @@ def test_the_listing_tells_uptimes_and_percentiles_in_the_apis_units() -> None:
     assert listing.throughput_last_30m.p99 == pytest.approx(40, rel=COARSE_ERROR + 1e-6)
 
 
+def test_what_is_worked_out_of_many_is_used_again_for_five_seconds() -> None:
+    health, made = Health(), iter(range(9))
+    found = [health.at(NOW + s * NS).remember("key", lambda: next(made)) for s in (0, 4, 5, 9, 10, 3)]
+    assert found == [0, 0, 1, 1, 2, 3]
+    assert health.at(NOW).remember("other", lambda: next(made)) == 4
+
+
+def test_only_endpoints_with_a_recent_failure_are_doubtful() -> None:
+    health = Health()
+    health.record(seen())
+    assert health.at(NOW).doubtful == set()
+    health.record(seen(ok=False))
+    assert health.at(NOW).doubtful == {"a"}
+    later = health.at(NOW + 60 * MINUTE)
+    assert later.vitals("a") is not None
+    assert later.doubtful == set()
+
+
 def test_the_endpoint_not_seen_for_longest_is_forgotten_first() -> None:
     health = Health(endpoints_max=2)
     health.record(seen(endpoint_id="a"))

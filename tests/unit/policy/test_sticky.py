@@ -107,3 +107,8 @@ def test_with_a_session_any_answer_sticks_and_without_one_only_a_used_cache(
 ) -> None:
     assert sticks(of, endpoint(), cached) is expected
     assert not sticks(of, endpoint("1", "1"), cached)
+
+
+def test_a_session_stays_with_the_model_a_router_chose_whatever_its_prices() -> None:
+    assert sticks(call(session="s"), endpoint("1", "1"), None, routed=True)
+    assert not sticks(call(), endpoint("1", "1"), 5, routed=True)

@@ -12,6 +12,7 @@ from routebook.core.catalog import Catalog
 from routebook.core.errors import BadRequest, NotFound
 from routebook.policy.house import House
 from routebook.policy.routing import NOTHING_KNOWN, Outlook
+from routebook.policy.wishes import NO_WISH, read_wish
 from routebook.wire import codec
 from tests.unit.policy.stock import (
     call,
@@ -225,6 +226,15 @@ def test_an_unknown_key_of_the_provider_object_is_refused() -> None:
 def test_a_member_that_is_none_is_refused_with_what_it_may_be(wish: dict[str, Any], said: str) -> None:
     with pytest.raises(BadRequest, match=said):
         plan(call(wish=wish), THREE)
+
+
+def test_what_was_read_of_the_same_bytes_is_taken_again_only_if_they_were_decoded_to_the_same() -> None:
+    raw = msgspec.Raw(b'{"order":["a"]}')
+    first = read_wish(codec.convert({"order": ["a"]}, ProviderWish), raw)
+    assert read_wish(codec.convert({"order": ["a"]}, ProviderWish), raw) is first
+    assert read_wish(codec.convert({"order": ["b"]}, ProviderWish), raw).order == ("b",)
+    assert read_wish(codec.convert({"order": ["a"]}, ProviderWish)) == first
+    assert read_wish(None, raw) is NO_WISH
 
 
 def test_options_for_providers_are_a_loss() -> None:

@@ -1,0 +1,63 @@
+"""What a caller is told of a plan that cannot be made, or not as asked: faults that name the filter, and losses."""
+
+from __future__ import annotations
+
+from routebook.core.call import Loss, ProviderWish
+from routebook.core.catalog import Catalog
+from routebook.core.errors import BadRequest, Fault, NotFound
+from routebook.policy.ordering import Moment
+from routebook.policy.targets import Target
+from routebook.policy.wishes import NO_WISH, Wish
+
+
+def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: list[Target]) -> list[Loss]:
+    """What was asked for and cannot be done."""
+    losses = []
+    if moment.health is None and wish is not NO_WISH:
+        if wish.sort in ("throughput", "latency", "exacto"):
+            losses.append(Loss("provider.sort", f"{wish.sort} is not measured here; sorted by price"))
+        for name, bars in (
+            ("preferred_min_throughput", wish.min_throughput),
+            ("preferred_max_latency", wish.max_latency),
+        ):
+            if bars:
+                losses.append(Loss(f"provider.{name}", "speed is not measured here"))
+    if said is not None and said.options:
+        losses.append(Loss("provider.options", "not passed on to providers"))
+    if any(target.name.online for target in targets):
+        losses.append(Loss("model", ":online asks for a web search, and the gateway runs none"))
+    return losses
+
+
+def check_names(wish: Wish, catalog: Catalog) -> None:
+    """Raises NotFound where `only` names a provider that is not here."""
+    if wish is NO_WISH or wish.only is None:
+        return
+    here = {name.lower() for provider in catalog.providers.values() for name in (provider.slug, provider.name)}
+    for name in sorted(wish.only):
+        if name not in here and name.partition("/")[0] not in here:
+            listed = ", ".join(catalog.providers) or "none"
+            raise NotFound(
+                f"provider.only names {name!r}, which is not configured here; providers: {listed}",
+                metadata={"availability": {"code": "constraint_filtered", "excluded_by": "provider.only"}},
+            )
+
+
+def nothing_left(targets: list[Target], gone: str) -> Fault:
+    """The fault of a request whose last endpoint the filter `gone` removed."""
+    slugs = list(dict.fromkeys(target.model.slug for target in targets))
+    if gone == "context":
+        return BadRequest(
+            f"The prompt does not fit the context of any endpoint of {', '.join(slugs)}; shorten it, or switch on the "
+            'context-compression plugin (`"transforms": ["middle-out"]`).',
+            error_type="context_length_exceeded",
+        )
+    code = "constraint_filtered"
+    if gone.startswith("data_policy"):
+        code = "privacy_restricted"
+    elif gone in ("region", "endpoints"):
+        code = "region_restricted" if gone == "region" else "no_endpoints"
+    return NotFound(
+        f"No endpoint of {', '.join(slugs)} is left after the filter `{gone}`; relax it or add a provider.",
+        metadata={"availability": {"code": code, "retryable": False, "requested_models": slugs, "excluded_by": gone}},
+    )
