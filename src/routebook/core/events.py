@@ -30,6 +30,21 @@ class Start(msgspec.Struct, frozen=True, gc=False):
     """Set where the upstream is itself a router and names who served it."""
 
 
+class Native(msgspec.Struct, frozen=True, gc=False):
+    """What the provider itself wrote, for a caller who speaks its dialect: written to them instead of what the event
+    says canonically. Writers of other dialects look past it."""
+
+    dialect: str
+    kind: str
+    """the name of the event, empty for a whole answer"""
+    data: bytes
+    """its JSON"""
+    number: int | None = None
+    """its place in the provider's stream, where the dialect numbers its events"""
+    content: bool = False
+    """the caller sees something of the answer in it that no canonical event says (a search that began, say)"""
+
+
 class ToolDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of one tool call. The first piece of a call has id and name; `arguments` is a fragment of JSON text."""
 
@@ -45,8 +60,8 @@ class ToolDelta(msgspec.Struct, frozen=True, gc=False):
 class Delta(msgspec.Struct, frozen=True, gc=False):
     """A piece of one choice's message; a unary answer is one Delta that holds the whole.
 
-    Content is: text, reasoning, reasoning_details, tool_calls, refusal, images, audio. A Delta with none of them
-    (role only, annotations only) is not content, so it does not commit the answer to this provider.
+    Content is: text, reasoning, reasoning_details, tool_calls, refusal, images, audio, native content. A Delta with
+    none of them (role only, annotations only) is not content, so it does not commit the answer to this provider.
     """
 
     index: int = 0
@@ -64,6 +79,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     logprobs: Any = None
     extra: dict[str, Any] | None = None
     """Members of the delta or message that only this provider sends, verbatim, for callers of the same dialect."""
+    native: Native | None = None
 
     @property
     def content(self) -> bool:
@@ -76,6 +92,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
             or self.refusal
             or self.images
             or self.audio
+            or (self.native is not None and self.native.content)
         )
 
 

@@ -61,6 +61,9 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
     app, wish = entry.app, call.provider
     losses = Losses(strict=bool(wish and wish.require_parameters))
     upstream = app.upstreams[endpoint.provider.dialect]
+    if call.untold and upstream.name != call.surface:
+        for loss in call.untold:
+            losses.unsupported(loss.parameter, loss.detail)
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
     if call.bulk:

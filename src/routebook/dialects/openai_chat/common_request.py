@@ -12,15 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from routebook.core.call import Call, Chat, Message
+from routebook.dialects.asking import Penalty, Positive, Temperature, Unit
 from routebook.wire import codec
 
 BYTES_MAX = 32 * 1024
 """A larger body is not tried: decoding it twice would cost more than most of them save."""
-
-Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
-Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 _ABSENT: Any = None
 """Default of a member that may be left out but not be null."""

@@ -7,32 +7,22 @@ their own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from routebook.core.call import CacheControl, Call, Chat, Message, ProviderWish, ReasoningWish, Tool
 from routebook.core.errors import BadRequest, Fault
+from routebook.dialects import asking
+from routebook.dialects.asking import Effort, Penalty, Positive, Temperature, Unit
 from routebook.dialects.base import Writer
-from routebook.dialects.openai_chat.common_request import (
-    BYTES_MAX,
-    Penalty,
-    Positive,
-    Temperature,
-    Unit,
-    common_call,
-)
+from routebook.dialects.openai_chat.common_request import BYTES_MAX, common_call
 from routebook.dialects.openai_chat.writer import StreamWriter, UnaryWriter, error_body
 from routebook.wire import codec
-from routebook.wire.bulk import LARGE, MARK, LargeBody, Stowed
+from routebook.wire.bulk import LargeBody, Stowed
 
-DEPTH_MAX = 64
-"""levels of nesting of a request body"""
-
-Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
+_NEEDED = "`model` and `messages`"
 
 
 class _Reasoning(msgspec.Struct):
@@ -125,34 +115,25 @@ class ChatSurface:
         """The call a body asks for; header names in lower case. Raises BadRequest."""
         if isinstance(body, bytes):
             if len(body) <= BYTES_MAX:
-                session = _session(None, headers) if "x-session-id" in headers else None
+                session = asking.session(None, headers) if "x-session-id" in headers else None
                 if (common := common_call(body, session)) is not None:
                     return common
             return self._read(body, headers)
-        stowed = body.stow()
-        if stowed is not None:
-            try:
-                call = self._read(stowed.text, headers, stowed)
-            except BadRequest as error:
-                error.message = _BYTE.sub(lambda found: f"(byte {stowed.place(int(found[1]))})", error.message)
-                raise
-            if _stand_ins(call.chat.messages) == len(stowed.bulk):
-                return call
-        return self._read(body.whole(), headers)
+        return asking.read_large(body, lambda text, stowed: self._read(text, headers, stowed))
 
     def _read(self, body: bytes, headers: Mapping[str, str], stowed: Stowed | None = None) -> Call:
-        _check_bytes(body)
+        asking.check_bytes(body, _NEEDED)
         try:
             wish = _body(body)
             raw = _members(body)
         except codec.BAD:
-            raise BadRequest(_what_is_wrong(body)) from None
+            raise BadRequest(asking.what_is_wrong(body, _Body, _NEEDED)) from None
         messages = _messages(wish)
         if wish.messages is None:
             raw["messages"] = codec.Raw(codec.encode(messages))
-        model, models = _models(wish)
+        model, models = asking.models(wish.model, wish.models)
         chat = _chat(wish, messages)
-        media, audio = _media(messages)
+        media, audio = asking.media(messages)
         return Call(
             surface=self.name,
             model=model,
@@ -160,9 +141,9 @@ class ChatSurface:
             stream=bool(wish.stream),
             chat=chat,
             raw=raw,
-            provider=_provider(wish.provider),
+            provider=asking.provider(wish.provider),
             user=wish.user,
-            session_id=_session(wish.session_id, headers),
+            session_id=asking.session(wish.session_id, headers),
             bulk=stowed.bulk if stowed is not None else (),
             body_bytes=stowed.size if stowed is not None else len(body),
             media_prompt=media,
@@ -179,78 +160,6 @@ class ChatSurface:
     def error_body(self, fault: Fault, generation_id: str | None) -> bytes:
         """`{"error": {code, message, metadata}}`; the generation id travels in its header alone."""
         return error_body(fault)
-
-
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-_TOO_DEEP = f"The request body is nested more than {DEPTH_MAX} levels deep; send a flatter one."
-_BRACKETS = b"{}[]"
-_OTHERS = bytes(sorted(set(range(256)) - set(_BRACKETS)))
-
-
-def _check_bytes(body: bytes) -> None:
-    if not body or body.isspace():
-        raise BadRequest("The request body is empty; send a JSON object with `model` and `messages`.")
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError as error:
-            raise BadRequest(f"The request body is not UTF-8 (byte {error.start}); send JSON in UTF-8.") from None
-    if _brackets(body) > DEPTH_MAX and _depth(body) > DEPTH_MAX:
-        raise BadRequest(_TOO_DEEP)
-
-
-def _brackets(body: bytes) -> int:
-    """Opening brackets; of a large body that has many, not all of them."""
-    if len(body) <= LARGE:
-        return body.count(b"{") + body.count(b"[")
-    found = 0
-    for bracket in (b"{", b"["):  # finding each is quicker than counting where there are few
-        at = body.find(bracket)
-        while at >= 0 and found <= DEPTH_MAX:
-            found += 1
-            at = body.find(bracket, at + 1)
-    return found
-
-
-def _depth(body: bytes) -> int:
-    """Levels of nesting; strings are left out, so that brackets in text do not count."""
-    depth = deepest = 0
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    for char in b"".join(body.split(b'"')[::2]).translate(None, _OTHERS):
-        if char in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
-
-
-def _what_is_wrong(body: bytes) -> str:
-    """Why a body cannot be decoded, with the place."""
-    try:
-        codec.decode_as(body, _Body)
-        codec.decode_as(body, dict[str, codec.Raw])
-    except codec.DecodeError as error:
-        return _placed(str(error))
-    except RecursionError:
-        return _TOO_DEEP
-    return _placed("JSON is malformed")
-
-
-_PLACE = re.compile(r"^(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?$", re.DOTALL)
-
-
-def _placed(error: str) -> str:
-    """The decoder's sentence with the place in front: `messages[0].role: Expected `str`, got `int`.`"""
-    match = _PLACE.match(error)
-    said, place = (match[1], match[2]) if match else (error, None)
-    if place:
-        return f"{place}: {said}. Correct it and send the request again."
-    if said.startswith(("JSON is malformed", "Input data was truncated")):
-        return f"The request body is not JSON: {said}. Correct it and send the request again."
-    return f"The request body is not valid: {said}. Send a JSON object with `model` and `messages`."
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -285,16 +194,6 @@ _SIMPLE = frozenset(_ROLES) - {"tool"}
 _FILLED = frozenset({"text", "image_url", "input_audio", "video_url", "input_video", "file"})
 
 
-def _models(wish: _Body) -> tuple[str, tuple[str, ...]]:
-    if wish.model and not wish.models:
-        return wish.model, ()
-    names = [name for name in (wish.model, *(wish.models or ())) if name]
-    if not names:
-        raise BadRequest("model: missing; name a model, GET /api/v1/models lists those this gateway serves.")
-    names = list(dict.fromkeys(names))
-    return names[0], tuple(names[1:])
-
-
 def _chat(wish: _Body, messages: list[Message]) -> Chat:
     _check_members(wish)
     values = list(msgspec.structs.astuple(wish)[:_CHAT])
@@ -319,17 +218,7 @@ def _check_members(wish: _Body) -> None:
     if wish.response_format is not None and not isinstance(wish.response_format.get("type"), str):
         raise BadRequest("response_format.type: missing; send text, json_object or json_schema.")
     if wish.metadata is not None:
-        _check_metadata(wish.metadata)
-
-
-def _check_metadata(metadata: dict[str, str]) -> None:
-    if len(metadata) > 16:
-        raise BadRequest("metadata: at most 16 pairs.")
-    for key, value in metadata.items():
-        if len(key) > 64 or "[" in key or "]" in key:
-            raise BadRequest("metadata: a key has at most 64 characters and no brackets.")
-        if len(value) > 512:
-            raise BadRequest("metadata: a value has at most 512 characters.")
+        asking.check_metadata(wish.metadata)
 
 
 def _reasoning(wish: _Body) -> ReasoningWish | None:
@@ -351,55 +240,6 @@ def _reasoning(wish: _Body) -> ReasoningWish | None:
     return ReasoningWish(
         effort=effort, max_tokens=own.max_tokens, exclude=bool(exclude), enabled=own.enabled, summary=own.summary
     )
-
-
-def _provider(wish: ProviderWish | None) -> ProviderWish | None:
-    if wish is None:
-        return None
-    if wish.data_collection not in (None, "allow", "deny"):
-        raise BadRequest("provider.data_collection: expected allow or deny.")
-    if isinstance(wish.sort, str) and wish.sort not in ("price", "throughput", "latency", "exacto"):
-        raise BadRequest("provider.sort: expected price, throughput or latency.")
-    prices = () if wish.max_price is None else msgspec.structs.astuple(wish.max_price)
-    if any(isinstance(price, Decimal) and (not price.is_finite() or price < 0) for price in prices):
-        raise BadRequest("provider.max_price: a price is a number of 0 or more.")
-    return wish
-
-
-def _session(own: str | None, headers: Mapping[str, str]) -> str | None:
-    session = own if own is not None else headers.get("x-session-id")
-    if session is not None and len(session) > 256:
-        raise BadRequest("session_id: at most 256 characters.")
-    return session or None
-
-
-def _media(messages: list[Message]) -> tuple[int, int]:
-    """(image, video and file parts, audio parts) over all messages."""
-    media = audio = 0
-    for message in messages:
-        if not isinstance(message.content, list):
-            continue
-        for part in message.content:
-            media += part.type in ("image_url", "video_url", "input_video", "file")
-            audio += part.type == "input_audio"
-    return media, audio
-
-
-_BYTE = re.compile(r"\(byte ([0-9]+)\)")
-
-
-def _stand_ins(messages: list[Message]) -> int:
-    """How many stand-ins are where media is: all others have to be what they stand for, to be checked or counted."""
-    found = 0
-    for message in messages:
-        for part in message.content if isinstance(message.content, list) else ():
-            for url in (part.image_url, part.video_url, part.input_video):
-                found += url.url.count(MARK) if url is not None else 0
-            if part.file is not None and part.file.file_data is not None:
-                found += part.file.file_data.count(MARK)
-            if part.input_audio is not None:
-                found += part.input_audio.data.count(MARK)
-    return found // 2
 
 
 def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[Tool] | None) -> tuple[tuple[str, str], ...]:
