@@ -123,10 +123,9 @@ def _of_house(found: list[Filter], house: House, shelf: Shelf, model: Model) -> 
     if house.region is not None:
         found.append(Filter("region", lambda e: e.region == house.region, f"runs in {house.region}"))
     if house.models is not None:
-        patterns = house.models
-        allowed = any(wild(pattern, model.slug) for pattern in patterns)
+        allowed = is_named(model, house.models)
         found.append(Filter("guardrail.models", lambda e: allowed, "the model is allowed here"))
-    if house.not_models and any(wild(pattern, model.slug) for pattern in house.not_models):
+    if is_named(model, house.not_models):
         found.append(Filter("guardrail.models", lambda e: False, "the model is not allowed here"))
     if house.only is not None:
         only = shelf.named([name.lower() for name in house.only], any_tier=True)
@@ -134,6 +133,12 @@ def _of_house(found: list[Filter], house: House, shelf: Shelf, model: Model) -> 
     if house.ignore:
         ignored = shelf.named([name.lower() for name in house.ignore], any_tier=True)
         found.append(Filter("account.ignore", lambda e: e.id not in ignored, "the provider is allowed here"))
+
+
+def is_named(model: Model, patterns: Sequence[str]) -> bool:
+    """True if a pattern says its slug or its canonical slug."""
+    slugs = (model.slug, model.canonical_slug or model.slug)
+    return any(wild(pattern, slug) for pattern in patterns for slug in slugs)
 
 
 def _of_wish(found: list[Filter], wants: Wants, shelf: Shelf) -> None:

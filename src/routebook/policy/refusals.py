@@ -48,7 +48,7 @@ def nothing_left(targets: list[Target], gone: str) -> Fault:
     slugs = list(dict.fromkeys(target.model.slug for target in targets))
     if gone == "context":
         return BadRequest(
-            f"The prompt does not fit the context of any endpoint of {', '.join(slugs)}; shorten it, or switch on the "
+            f"The prompt, with the tokens asked for, does not fit the context of any endpoint of {', '.join(slugs)}; shorten it, or switch on the "
             'context-compression plugin (`"transforms": ["middle-out"]`).',
             error_type="context_length_exceeded",
         )

@@ -19,8 +19,8 @@ from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import BadRequest, NotFound
 from routebook.core.money import ZERO
 from routebook.policy.dice import mixed
-from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_sent
-from routebook.policy.house import House, wild
+from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_named, is_sent
+from routebook.policy.house import House
 from routebook.policy.shelf import blend
 from routebook.wire import codec
 
@@ -156,9 +156,7 @@ def _visible(catalog: Catalog, call: Call, house: House) -> list[Model]:
 
 
 def _may(model: Model, house: House) -> bool:
-    if house.models is not None and not any(wild(pattern, model.slug) for pattern in house.models):
-        return False
-    return not any(wild(pattern, model.slug) for pattern in house.not_models)
+    return (house.models is None or is_named(model, house.models)) and not is_named(model, house.not_models)
 
 
 def _price(model: Model) -> float | None:
@@ -225,8 +223,7 @@ def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Ranki
     candidates = [
         model
         for model in _visible(catalog, call, house)
-        if (allowed is None or any(wild(p, model.slug) for p in allowed))
-        and not any(wild(p, model.slug) for p in excluded or ())
+        if (allowed is None or is_named(model, allowed)) and not is_named(model, excluded or ())
     ]
     if not candidates:
         raise _none("model", router)

@@ -205,7 +205,7 @@ def _long(
             groups.append((target, kept, manner))
     if not groups:
         raise nothing_left(targets, gone)
-    ordered = _ordered(groups, wish, moment, trail)
+    ordered = _ordered(groups, wish.across if "route" not in call.raw else _across(call, wish), moment, trail)
     key = None
     routed = groups[0][0].router is not None
     if outlook.sticky is not None and not wish.order and len(ordered) > 1 and (routed or any(map(cacheable, ordered))):
@@ -270,10 +270,10 @@ def _kept(target: Target, wants: Wants, trail: Trail | None) -> tuple[list[Endpo
 
 
 def _ordered(
-    groups: list[tuple[Target, list[Endpoint], Manner]], wish: Wish, moment: Moment, trail: Trail | None
+    groups: list[tuple[Target, list[Endpoint], Manner]], across: bool, moment: Moment, trail: Trail | None
 ) -> list[Endpoint]:
     """Model after model, or all together; no endpoint twice."""
-    if wish.across and len(groups) > 1:
+    if across and len(groups) > 1:
         manner = groups[0][2]
         every = tuple({endpoint.id: endpoint for _, kept, _ in groups for endpoint in kept}.values())
         ordered = arranged(Shelf(every), every, manner, moment, trail)
@@ -285,6 +285,14 @@ def _ordered(
         for target, kept, manner in groups:
             ordered += arranged(shelf_of(target.model.endpoints), kept, manner, moment, trail)
     return list({e.id: e for e in ordered}.values())
+
+
+def _across(call: Call, wish: Wish) -> bool:
+    """`route: sort` is the older word for the partition `none`, where the request does not say one."""
+    sort = None if call.provider is None else call.provider.sort
+    if wish.order or (isinstance(sort, dict) and sort.get("partition")):
+        return wish.across
+    return wish.across or bytes(call.raw["route"]) == b'"sort"'
 
 
 def _at_home(

@@ -37,6 +37,8 @@ def test_account_lists_and_guardrails_hold_for_providers_and_models() -> None:
     assert tried(call(), TWO, house(models=("lab/*",))) == ["acme", "beta"]
     with pytest.raises(NotFound, match=r"guardrail\.models"):
         plan(call(), TWO, house(not_models=("lab/o*",)))
+    dated = one(endpoint("acme"), canonical_slug="lab/one-2026-01-31")
+    assert tried(call(), dated, house(models=("lab/one-2026-01-31",))) == ["acme"]
 
 
 def test_a_request_never_widens_what_the_account_allows() -> None:

@@ -167,6 +167,13 @@ def test_a_sort_over_all_models_and_within_each() -> None:
     across = plan(call("lab/one", "lab/two", wish={"sort": {"by": "price", "partition": "none"}}), here)
     assert tags(within) == ["a", "b", "c"]
     assert tags(across) == ["a", "c", "b"]
+    for wish, partition, expected in (
+        ({"sort": "price"}, "sort", ["a", "c", "b"]),
+        ({"sort": "price"}, "fallback", ["a", "b", "c"]),
+        ({"sort": {"by": "price", "partition": "model"}}, "sort", ["a", "b", "c"]),
+        ({"order": ["b"]}, "sort", ["b", "a", "c"]),
+    ):
+        assert tags(plan(call("lab/one", "lab/two", wish=wish, route=partition), here)) == expected
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
