@@ -146,6 +146,8 @@ def with_records(
         _stop(str(error), 1)
     except Fault as fault:
         _stop(fault.message, 1)
+    except BrokenPipeError:
+        raise
     except (OSError, DaybookDamaged) as error:
         _stop(f"a daybook in the data folder cannot be read: {error}", 1)
 

@@ -10,23 +10,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
+from routebook.cli.export import export
 from routebook.cli.reconcile import reconcile
 from routebook.cli.reprice import reprice
+from routebook.cli.tail import tail
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from routebook.daybook.reading import ReadOnlyDaybook
+    from routebook.ledger.chain import Chain, Head
     from routebook.ledger.verify import Report
     from routebook.metering.record import Latency
     from routebook.store.port import Store
 
-app = cyclopts.App(name="ledger", help="Prove the book.")
+app = cyclopts.App(name="ledger", help="Prove the book, watch it, take it elsewhere.")
+app.command(tail)
+app.command(export)
 app.command(reconcile)
 app.command(reprice)
+
+_INDENT = 18
 
 
 @app.command
 def verify(
     *,
+    chain: Annotated[
+        bool, cyclopts.Parameter(negative=(), help="Show every segment of the hash chain, and where it stands.")
+    ] = False,
+    head: Annotated[
+        list[str] | None,
+        cyclopts.Parameter(help="A head that an earlier --chain printed; proves that the book still goes on from it."),
+    ] = None,
     json: Annotated[bool, cyclopts.Parameter(negative=(), help="One JSON object, for scripts.")] = False,
     config: Annotated[Path | None, cyclopts.Parameter(help="Configuration file; else ROUTEBOOK_CONFIG.")] = None,
 ) -> None:
@@ -34,9 +50,13 @@ def verify(
 
     Works while the gateway runs and while it is stopped. Exits 1 if the book does not hold, and names the records.
 
-    Example: `routebook ledger verify`
+    Example: `routebook ledger verify --chain`
     """
     from routebook.cli.generation import with_records
+    from routebook.cli.progress import Progress
+
+    heads = [_head(text) for text in head or ()]
+    progress = Progress()
 
     async def work(books: Sequence[ReadOnlyDaybook], store: Store | None, latency: Latency) -> Report:
         from routebook.daybook.revisions import read_revisions
@@ -45,22 +65,34 @@ def verify(
 
         revisions = read_revisions(load_settings(config, os.environ).home)
         try:
-            return await prove(books, store, revisions)
+            return await prove(books, store, revisions, progress, heads)
         finally:
             for book in revisions:
                 book.close()
 
-    report = with_records(config, work)
+    with progress:
+        report = with_records(config, work)
     if json:
         _print_json(report)
     else:
-        _print_report(report)
+        _print_report(report, chain)
     if not report.holds:
         print("routebook ledger: the book does not hold; the records are named above", file=sys.stderr)
         raise SystemExit(1)
 
 
+def _head(text: str) -> Head:
+    from routebook.ledger.chain import head_of
+
+    found = head_of(text)
+    if found is None:
+        print(f"routebook ledger: --head must be as --chain prints it, NAME:ROW:DIGEST, not {text!r}", file=sys.stderr)
+        raise SystemExit(2)
+    return found
+
+
 def _print_json(report: Report) -> None:
+    from routebook.ledger.chain import MEANINGS
     from routebook.wire.codec import encode
 
     checks = [
@@ -74,10 +106,21 @@ def _print_json(report: Report) -> None:
         }
         for check in report.checks
     ]
-    print(encode({"holds": report.holds, "daybooks": report.daybooks, "checks": checks}).decode())
+    chains = [
+        {
+            "daybook": each.daybook,
+            "head": {"seq": each.head.seq, "digest": each.head.digest},
+            "segments": each.links,
+            "breaks": [{"kind": a.kind, "what": a.what, "means": MEANINGS[a.kind]} for a in each.breaks],
+            "set_aside": each.set_aside,
+        }
+        for each in report.chains
+    ]
+    told = {"holds": report.holds, "daybooks": report.daybooks, "checks": checks, "chains": chains}
+    print(encode(told).decode())
 
 
-def _print_report(report: Report) -> None:
+def _print_report(report: Report, chain: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -86,13 +129,45 @@ def _print_report(report: Report) -> None:
         console.print("There is no daybook yet: nothing was asked, so there is nothing to prove.")
     for check in report.checks:
         word, style = ("holds", "green") if check.holds else ("BROKEN", "bold red")
-        figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
-        console.print(Text.assemble((f"{word:<7}", style), (f"{check.name:<10}", "bold"), check.proves))
-        console.print(Text(f"{'':17}{figures}", style="dim"))
+        figures = ", ".join(f"{name} {_figure(value)}" for name, value in check.figures.items())
+        console.print(Text.assemble((f"{word:<7}", style), (f"{check.name:<11}", "bold"), check.proves))
+        console.print(Text(f"{'':{_INDENT}}{figures}", style="dim"))
         for failure in check.failures:
-            console.print(Text(f"{'':17}{failure}", style="red"))
+            console.print(Text(f"{'':{_INDENT}}{failure}", style="red"))
         if check.more:
-            console.print(Text(f"{'':17}and {check.more} more", style="red"))
+            console.print(Text(f"{'':{_INDENT}}and {check.more:,} more", style="red"))
+    for each in report.chains:
+        if chain or each.breaks:
+            _print_chain(console, each, chain)
     books = ", ".join(report.daybooks) or "none"
     verdict = "The book holds." if report.holds else "The book does not hold."
     console.print(Text.assemble((verdict, "bold green" if report.holds else "bold red"), f" Daybooks: {books}."))
+
+
+def _print_chain(console: Console, chain: Chain, whole: bool) -> None:
+    from datetime import UTC, datetime
+
+    from rich.text import Text
+
+    from routebook.ledger.chain import HEAD_DIGITS, MEANINGS, told
+
+    console.print(Text.assemble(("chain  ", "bold"), f"daybook {chain.daybook}"))
+    for link in chain.links if whole else ():
+        began = f"{datetime.fromtimestamp(link.began_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}"
+        rows = f"rows {link.first:,} to {link.last:,}" if link.last >= link.first else "no row yet"
+        console.print(
+            f"{'':7}{link.file}  began {began}  {rows}  {link.frames:,} commits  {link.size:,} bytes  "
+            f"{link.head[:HEAD_DIGITS]}"
+        )
+    for each in chain.breaks:
+        console.print(Text(f"{'':7}{each.what}", style="red"))
+    for kind in dict.fromkeys(each.kind for each in chain.breaks):
+        console.print(f"{'':7}What that means ({kind}): {MEANINGS[kind]}.")
+    for name in chain.set_aside:
+        console.print(f"{'':7}{name} was set aside and is no part of the chain")
+    if whole:
+        console.print(Text.assemble(f"{'':7}head ", (told(chain.head), "bold")))
+
+
+def _figure(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value

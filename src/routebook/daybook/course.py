@@ -16,6 +16,11 @@ class Course:
         self._number, self._at = 0, 0
         """a frame with no row above `_seq` before it"""
 
+    @property
+    def number(self) -> int:
+        """The segment that the next rows are looked for in; no earlier one is needed any more."""
+        return self._number
+
     def rows(self, after: int, limit: int) -> list[Row]:
         """Rows with seq > after, in order, at most `limit`."""
         if not self._begin(after):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from routebook.core.errors import Unavailable
@@ -12,6 +12,7 @@ from routebook.daybook import folder
 from routebook.daybook.reading import ReadOnlyDaybook
 from routebook.daybook.shelf import DaybookDamaged
 from routebook.daybook.tail import Tail
+from routebook.ledger.pages import pages
 from routebook.metering.folding import unfold
 from routebook.metering.revision import with_revisions
 from routebook.store.port import Store
@@ -107,6 +108,36 @@ async def latest(
     ]
     wanted.sort(key=lambda call: (call.intent.accepted_ns, call.intent.n), reverse=True)
     return wanted[:limit]
+
+
+async def every(
+    daybooks: Sequence[ReadOnlyDaybook],
+    store: Store | None,
+    *,
+    since_ns: int = 0,
+    until_ns: int,
+    model: str | None = None,
+) -> AsyncIterator[tuple[bool, Folded]]:
+    """(whether it is the store's, the call): every call accepted in [since_ns, until_ns), each exactly once.
+
+    First those that the store has not yet, open ones included, then the store's, newest first. `until_ns` must not be
+    in the future. Memory: a number for each call that waits to be shipped. Raises Unavailable.
+    """
+    waiting: dict[str, set[int]] = {}
+    for book in daybooks:
+        numbers = waiting[book.name] = _unshipped(book, 0 if store is None else await store.cursor(book.name))
+        for n in sorted(numbers):
+            call = book.read(n)
+            if call is None or not since_ns <= call.intent.accepted_ns < until_ns:
+                continue
+            if model is None or shown(call) == model:
+                yield False, call if store is None else await revised(call, store)
+    if store is None:
+        return
+    async for page in pages(store, since_ns, until_ns, model):
+        for stored in page:
+            if stored.n not in waiting.get(stored.daybook, ()):
+                yield True, unfold(stored.folded)
 
 
 def shown(call: Folded) -> str:

@@ -13,9 +13,11 @@ from routebook.daybook.course import Course
 from routebook.daybook.frames import HEADER_SIZE, Damage
 from routebook.daybook.shelf import DaybookDamaged, Shelf
 from routebook.daybook.survey import Survey
+from routebook.ledger.chain import Break, Link
 from routebook.metering.folding import fold
 
 _NEAR_THE_END = 1 << 20
+_SET_ASIDE = frozenset({".damaged", ".torn"})
 
 
 class ReadOnlyDaybook:
@@ -75,6 +77,33 @@ class ReadOnlyDaybook:
     def findings(self) -> list[str]:
         """What is not as it was written: damages, gaps, frames that do not continue the hash chain. A sentence each."""
         return list(self._surveyed().findings)
+
+    def breaks(self) -> list[Break]:
+        """The same, with what kind of break each is."""
+        return list(self._surveyed().breaks)
+
+    def links(self) -> list[Link]:
+        """The segments, in order, with what each of them holds and where its chain ends."""
+        return self._surveyed().links
+
+    def set_aside(self) -> list[str]:
+        """Names of the files that were taken out of the series: damaged ones, and a last one that never was whole."""
+        return sorted(each.name for each in self.path.iterdir() if each.suffix in _SET_ASIDE)
+
+    def digest_at(self, seq: int) -> str | None:
+        """Hex digest of the commit that ended with that row; None if no commit here did."""
+        numbers = [number for number in self._shelf.numbers() if number >= self._first]
+        for number in reversed(numbers):
+            header = self._shelf.header(number)
+            if header.seq == seq:
+                return header.digest.hex()
+            if header.seq > seq:
+                continue
+            for frame in self._shelf.frames(number, HEADER_SIZE):
+                if not isinstance(frame, Damage) and frame.seq + frame.length - 1 == seq:
+                    return frame.digest.hex()
+            return None
+        return None
 
     def begins(self) -> tuple[int, int]:
         """(seq, n): rows up to that seq, and calls below that number, may have left with segments past retention."""

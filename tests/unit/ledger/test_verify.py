@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -269,9 +270,9 @@ def test_spend_that_no_call_explains_is_named(tmp_path: Path) -> None:
         shipper = Shipper(book, store)
         real = store.ship
 
-        async def generous(daybook: str, upto: int, generations: list, postings: list) -> None:  # type: ignore[type-arg]
+        async def generous(daybook: str, upto: int, generations: Any, postings: Any, amendments: Any = ()) -> None:
             postings[0] = msgspec.structs.replace(postings[0], usage=postings[0].usage + Decimal("0.000001"))
-            await real(daybook, upto, generations, postings)
+            await real(daybook, upto, generations, postings, amendments)
 
         store.ship = generous  # type: ignore[method-assign]
         await shipper.ship_once()
@@ -283,7 +284,7 @@ def test_spend_that_no_call_explains_is_named(tmp_path: Path) -> None:
 
 
 def test_the_store_is_read_in_pages_even_of_one_nanosecond(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routebook.ledger.verify.PAGE", 3)
+    monkeypatch.setattr("routebook.ledger.verify_store.PAGE", 3)
 
     async def steps(book: FileDaybook, store: Store) -> None:
         calls = [intent(book.next_n(), book.name) for _ in range(20)]

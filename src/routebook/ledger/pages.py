@@ -1,0 +1,30 @@
+"""Every generation of the store, page by page, so that any number of them fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from routebook.store.port import Store, Stored
+
+PAGE = 1000
+"""generations read at once"""
+
+
+async def pages(
+    store: Store, since_ns: int = 0, until_ns: int | None = None, model: str | None = None, limit: int = PAGE
+) -> AsyncIterator[list[Stored]]:
+    """Newest first, accepted in [since_ns, until_ns), each exactly once; what is shipped meanwhile may be there or
+    not. `model`: the slug that answered. Raises Unavailable."""
+    edge: set[str] = set()
+    while True:
+        page = await store.generations(account=None, since_ns=since_ns, until_ns=until_ns, model=model, limit=limit)
+        fresh = [stored for stored in page if stored.id not in edge]
+        if fresh:
+            yield fresh
+        if len(page) < limit:
+            return
+        # The next page begins with the very nanosecond this one ended in, since more calls of it may exist.
+        last = page[-1].accepted_ns
+        limit = limit if fresh and page[0].accepted_ns != last else limit * 2
+        edge = {stored.id for stored in page if stored.accepted_ns == last}
+        until_ns = last + 1
