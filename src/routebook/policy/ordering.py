@@ -110,7 +110,9 @@ def _base(shelf: Shelf, endpoints: list[Endpoint], manner: Manner, moment: Momen
     sort = manner.sort
     if sort is None and not balanced:
         return endpoints
-    if len(endpoints) == len(shelf.by_price):
+    if moment.health is None and sort in ("throughput", "latency", "exacto"):
+        ordered = list(endpoints)  # nothing is measured: a loss says so
+    elif len(endpoints) == len(shelf.by_price):
         ordered = list(shelf.by_price)
     else:
         ids = {e.id for e in endpoints}

@@ -15,7 +15,9 @@ def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: 
     losses = []
     if moment.health is None and wish is not NO_WISH:
         if wish.sort in ("throughput", "latency", "exacto"):
-            losses.append(Loss("provider.sort", f"{wish.sort} is not measured here; sorted by price"))
+            losses.append(
+                Loss("provider.sort", f"{wish.sort} is not measured by this version; configured order is used")
+            )
         for name, bars in (
             ("preferred_min_throughput", wish.min_throughput),
             ("preferred_max_latency", wish.max_latency),
@@ -48,8 +50,8 @@ def nothing_left(targets: list[Target], gone: str) -> Fault:
     slugs = list(dict.fromkeys(target.model.slug for target in targets))
     if gone == "context":
         return BadRequest(
-            f"The prompt, with the tokens asked for, does not fit the context of any endpoint of {', '.join(slugs)}; shorten it, or switch on the "
-            'context-compression plugin (`"transforms": ["middle-out"]`).',
+            f"The prompt, with the tokens asked for, does not fit the context of any endpoint of {', '.join(slugs)}; "
+            'shorten it, or switch on the context-compression plugin (`"transforms": ["middle-out"]`).',
             error_type="context_length_exceeded",
         )
     code = "constraint_filtered"

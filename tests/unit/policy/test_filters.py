@@ -9,7 +9,7 @@ import pytest
 from routebook.core.errors import BadRequest, NotFound
 from routebook.policy.house import House, narrowed, wild
 from routebook.policy.routing import Outlook
-from tests.unit.policy.stock import call, catalog, endpoint, model, one, picture, plan, provider, tags, tried
+from tests.unit.policy.stock import call, catalog, endpoint, model, one, outlook, picture, plan, provider, tags, tried
 
 
 def house(**rules: Any) -> Outlook:
@@ -153,7 +153,7 @@ TIERED = one(
     ],
 )
 def test_a_service_tier_is_tried_only_where_it_is_asked_for(asked: Any, expected: list[str]) -> None:
-    assert tried(asked, TIERED) == expected
+    assert tried(asked, TIERED, outlook()) == expected
 
 
 def test_flex_where_there_is_none_is_ordinary_routing() -> None:
