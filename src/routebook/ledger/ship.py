@@ -72,8 +72,10 @@ class _Taker:
             if state == begun:
                 intents[row.n] = row.blob
             elif state in terminal:
-                ends.append(row)
-                opened.append(pop(row.n, b"") or self._opened(row.n))
+                intent = pop(row.n, b"") or self._opened(row.n)
+                if intent:
+                    ends.append(row)
+                    opened.append(intent)
             elif state == State.PROGRESS:
                 progress[row.n] = row.blob
             else:
@@ -89,10 +91,15 @@ class _Taker:
         batch.finish(self._progress)
 
     def _opened(self, n: int) -> bytes:
-        """The intent of a call that was opened before what was taken here; its last progress goes to the others."""
+        """The intent of a call that was opened before what was taken here; its last progress goes to the others.
+
+        Empty where the daybook has lost it (a damaged file): whose money the call was is not known any more, and the
+        calls after it must not wait for that. `ledger verify` goes on naming it.
+        """
         folded = self._daybook.read(n)
         if folded is None:
-            raise AssertionError(f"call {n} of daybook {self._daybook.name} has a terminal row but no intent")
+            _log.error("call %d of daybook %s has an end and no beginning: it is not shipped", n, self._daybook.name)
+            return b""
         if folded.progress is not None:
             self._progress[n] = pack(folded.progress)
         return pack(folded.intent)

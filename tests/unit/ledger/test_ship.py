@@ -179,6 +179,21 @@ async def test_a_shipper_that_starts_between_a_calls_rows_asks_the_daybook_for_i
     assert daybook.reads == 1
 
 
+async def test_a_call_whose_beginning_is_lost_is_named_and_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    daybook, store = Daybook(), MemoryStore()
+    for n in (1, 2):
+        daybook.open(n)
+        daybook.close(n, "0.5")
+    stray = Progress(at_ns=1, model="m", provider_name="p", endpoint_id="e")
+    daybook.list[0] = Row(1, 9, "gen-9", State.PROGRESS, pack(stray))
+    del daybook.calls[1]
+
+    assert await Shipper(daybook, store).ship_once() == 4
+
+    assert [each.n for each in await store.generations(account=None)] == [2]
+    assert "call 1 of daybook aaa has an end and no beginning" in caplog.text
+
+
 async def test_the_daybook_is_told_what_the_store_has_and_never_more() -> None:
     daybook, store = Daybook(), Fragile()
     shipper = Shipper(daybook, store)
