@@ -157,7 +157,7 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(TURNS, st.integers(300, 3000))
 def test_what_comes_out_is_in_order_ends_as_before_and_is_no_longer(turns: list[tuple[str, int]], context: int) -> None:
     messages = [Message(role, f"{n} " + "x" * size * 4) for n, (role, size) in enumerate(turns)]

@@ -141,7 +141,7 @@ def test_a_late_attempt_counts_in_the_newest_slot() -> None:
 LATENCIES = st.lists(st.floats(0.01, 200), min_size=5, max_size=60)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(LATENCIES)
 def test_percentiles_are_off_by_the_stated_error_at_most(values: list[float]) -> None:
     health = Health()
