@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -141,8 +142,8 @@ def _framed(text: str, api: str) -> bytes:
         if not line.strip():
             continue
         if api in ("messages", "responses"):
-            kind = json.loads(line).get("type", "message")
-            out.append(f"event: {kind}\n".encode())
+            kind = re.search(r'"type":\s*"([^"]*)"', line)  # not every recorded line is JSON
+            out.append(f"event: {kind[1] if kind else 'message'}\n".encode())
         out.append(b"data: " + line.encode() + b"\n\n")
     if api == "chat":
         out.append(b"data: [DONE]\n\n")

@@ -11,8 +11,8 @@ from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start
 from routebook.core.ids import Mint
 from routebook.core.usage import Usage
 from routebook.dialects import faults
+from routebook.dialects.lenient import decode
 from routebook.dialects.openai_chat.common import CommonChunk, common_report
-from routebook.dialects.openai_chat.lenient import decode
 from routebook.dialects.openai_chat.message import Calls, content_of
 from routebook.dialects.openai_chat.reasons import REASONS
 from routebook.dialects.openai_chat.usage import counts

@@ -19,9 +19,9 @@ from routebook.core.errors import UpstreamFault, UpstreamLost
 from routebook.core.events import Delta, Event, Failed
 from routebook.core.ids import Mint
 from routebook.dialects import faults, plain
+from routebook.dialects.lenient import decode, decode_leading
 from routebook.dialects.openai_chat.answer import Answer
 from routebook.dialects.openai_chat.common import common_answer, common_chunk
-from routebook.dialects.openai_chat.lenient import decode, decode_leading
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead
 

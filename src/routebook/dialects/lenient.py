@@ -36,13 +36,21 @@ def decode_leading(data: bytes) -> Any:
     try:
         return decode(data)
     except codec.DecodeError:
-        depth = 0
-        for match in _TOKEN.finditer(data):
-            token = match[0]
-            if token in (b"{", b"["):
-                depth += 1
-            elif token in (b"}", b"]"):
-                depth -= 1
-                if depth <= 0:
-                    return decode(data[: match.end()])
-        raise
+        first = leading(data)
+        if first is None:
+            raise
+        return decode(first)
+
+
+def leading(data: bytes) -> bytes | None:
+    """The bytes of the first object or list, whatever follows it; None where it does not end."""
+    depth = 0
+    for match in _TOKEN.finditer(data):
+        token = match[0]
+        if token in (b"{", b"["):
+            depth += 1
+        elif token in (b"}", b"]"):
+            depth -= 1
+            if depth <= 0:
+                return data[: match.end()]
+    return None
