@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,10 @@ async def test_an_answer_is_given_again_as_often_as_it_is_asked_for(stage: Stage
 
 async def test_a_repeat_is_answered_though_the_limit_is_spent_meanwhile(stage: Stage) -> None:
     await say(stage, key=LIMITED_KEY, max_tokens=1000)
-    stage.app.book = type(stage.app.book)()
-    charge = stage.record["total_cost"]
-    while stage.app.book.account_usage("default") < charge:
-        spent = stage.app.book.hold(stage.app.people.find(LIMITED_KEY), charge, stage.clock.now_ns())  # type: ignore[arg-type]
-        stage.app.book.settle(spent, charge, charge * 0)
+    dear = (SENT, SSE, text("Hello"), finish(), counted(10_000, 1000), DONE_MARK, END)
+    plainly = ask_plainly("lab/solo", key=LIMITED_KEY, max_tokens=1000)
+    await stage.play(plainly, row("intent"), asked("acme"), Says(*dear), *SAID)
+    await stage.play(plainly, begun(402), body(error=402), ENDED)
     await stage.play(ask(key=LIMITED_KEY, max_tokens=1000), *AGAIN)
 
 
@@ -440,9 +440,15 @@ async def test_comments_that_kept_a_caller_waiting_are_part_of_the_bytes(stage: 
 
 
 class AwayStore(MemoryStore):
-    """A store that is away at times."""
+    """A store that is away at times, and that takes its time."""
 
     away = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = asyncio.Event()
+        """`end_promise` waits for it"""
+        self.goes_on.set()
 
     def _check(self) -> None:
         if self.away:
@@ -452,10 +458,15 @@ class AwayStore(MemoryStore):
         self._check()
         return await super().promise(key_hash, digest, now_ns)
 
+    async def claim_promise(self, promise: Promise, now_ns: int, bytes_max: int) -> Promise | None:
+        await asyncio.sleep(0)
+        return await super().claim_promise(promise, now_ns, bytes_max)
+
     async def end_promise(
         self, promise: Promise, state: int, answer: bytes | None, now_ns: int, bytes_max: int
     ) -> bool:
         self._check()
+        await self.goes_on.wait()
         return await super().end_promise(promise, state, answer, now_ns, bytes_max)
 
 
@@ -488,6 +499,43 @@ async def test_a_store_that_goes_away_meanwhile_takes_no_answer_from_its_caller(
     await shaky.app.promises.tidy()
     await shaky.play(ask(), *conflict(first))
     assert b"cut off" in shaky.playbook.caller.received
+
+
+async def test_of_two_that_find_no_promise_yet_one_is_given_it_and_no_money_stays_on_hold(shaky: Stage) -> None:
+    await shaky.play(
+        AtOnce(ask(key=LIMITED_KEY, max_tokens=100), ask(key=LIMITED_KEY, max_tokens=100)),
+        begun(409, retry_after="1"),
+        body(error=409),
+        ENDED,
+        row("intent"),
+        asked("acme"),
+    )
+    await shaky.play(Says(*HELLO), *SAID)
+    first, second = shaky.playbook.callers
+    assert id_of(first) == id_of(second)
+    assert len(shaky.transport.requests) == 1
+    await shaky.play(ask(key=LIMITED_KEY, max_tokens=100), *AGAIN)
+
+
+async def test_the_last_bytes_wait_for_the_answer_to_be_durable(shaky: Stage) -> None:
+    store = shaky.store
+    assert isinstance(store, AwayStore)
+    store.goes_on.clear()
+    await shaky.play(ask(), row("intent"), asked("acme"), Says(*HELLO), *SAID[:-3])
+    assert not shaky.playbook.caller.ended
+    await shaky.play(Do(store.goes_on.set), chunk(cost=...), DONE, ENDED)
+
+
+async def test_a_whole_answer_waits_for_being_durable_too(shaky: Stage) -> None:
+    store = shaky.store
+    assert isinstance(store, AwayStore)
+    store.goes_on.clear()
+    await shaky.play(
+        ask(stream=False), row("intent"), asked("acme"), Says(SENT, JSON, answer("Hello", 1000, 100), END), row("done"),
+        begun(200),
+    )  # fmt: skip
+    assert shaky.playbook.caller.received == b""
+    await shaky.play(Do(store.goes_on.set), body(content="Hello"), ENDED)
 
 
 async def test_a_gateway_that_keeps_no_answers_says_so(stage: Stage) -> None:
