@@ -7,7 +7,7 @@ ARGS ?=
 TESTS ?= tests
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help demo test check lint types walls fmt bench lock clean
+.PHONY: help demo test check lint types walls fmt bench chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ fmt: $(VENV)/.test ## format and fix what can be fixed
 
 bench: $(VENV)/.test ## what a request costs, against nginx in the same run (ARGS=--full, --profile, --help)
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.test ## every promise of the book, tried by killing and starving gateways (ARGS=--short, --help)
+	@$(BIN)/python -m chaos $(ARGS)
 
 lock: $(VENV)/.test ## compile requirements/*.in to hashed requirements (needs uv: pip install uv)
 	@cd requirements && for name in runtime test; do \

@@ -1,0 +1,159 @@
+"""Five hundred callers at once on a small budget: what they spend and hold together is never above the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from chaos.finding import Finding, Say
+from chaos.home import ADMIN_KEY, FAILING, RATES, Home
+from chaos.judge import Verdict, judge, proof_beside, total
+from chaos.lines import Ask, Line, Told
+from chaos.lives import Life
+from chaos.provider import ChaosProvider
+from chaos.readings import lines_by_worker
+from chaos.workload import ask
+
+CALLERS = 500
+SEEN_SECONDS = 20.0
+
+
+@dataclass
+class Key:
+    text: str
+    limit: Decimal
+    calls: list[str] = field(default_factory=list)
+
+
+async def race(folder: Path, say: Say, *, workers: int, seeds: int, callers: int = CALLERS) -> Finding:
+    """For each seed a key of its own, whose limit is enough for a few of its `callers` calls."""
+    finding = Finding(
+        f"budget_{workers}_workers",
+        f"{callers} calls at once x {seeds} seeds, {workers} worker{'s' * (workers > 1)}: spent + held never above "
+        "the limit, no hold left",
+    )
+    told: list[Told] = []
+    counts: Counter[str] = Counter()
+    with ChaosProvider(RATES, FAILING) as provider:
+        home = Home(folder / f"budget{workers}", provider, workers=workers)
+        with Life(home) as life:
+            port = await life.serving()
+            by_worker = await lines_by_worker(port, workers, callers // workers)
+            lines = [line for each in by_worker.values() for line in each]
+            probes = [each[0] for each in by_worker.values()]
+            keys = [await _new_key(probes[0], random.Random(seed)) for seed in range(seeds)]
+            await _seen(probes, keys[-1])
+            for seed, key in enumerate(keys):
+                told += await _rush(finding, counts, provider, lines, key, seed)
+                await _afterwards(finding, counts, provider, probes, key, seed)
+                say(f"{seed + 1} of {seeds} seeds, {len(finding.broken)} promises broken")
+            if code := await life.stop():
+                finding.broken.append(f"the gateway ended with exit code {code}")
+        verdict = judge(home, told, open_allowed=False)
+        await proof_beside(home, verdict)
+        _compare(finding, provider, keys, verdict)
+    finding.take(verdict)
+    finding.figures = {"calls": len(told), **dict(counts), **finding.figures}
+    return finding
+
+
+async def _rush(
+    finding: Finding, counts: Counter[str], provider: ChaosProvider, lines: list[Line], key: Key, seed: int
+) -> list[Told]:
+    """All callers at once. Half of what is admitted is under way until everybody knows; the other half ends and makes
+    room, while others are still coming."""
+    dice = random.Random(seed)
+    asks = []
+    for place in range(len(lines)):
+        name, most = f"b{seed}.{place}", dice.randint(100, 1000)
+        # Nearly all use what they hold, so that a budget that is given out twice is spent twice.
+        used = most if dice.random() < 0.9 else dice.randint(1, most)
+        wait = " hang=0" if place % 2 else ""
+        asks.append(
+            ask(name, f"completion={used} pieces=1{wait}", key=key.text, max_tokens=most, stream=dice.random() < 0.3)
+        )
+        key.calls.append(name)
+    order = list(zip(lines, asks, strict=True))
+    dice.shuffle(order)
+    waiting = [asyncio.ensure_future(line.ask(each)) for line, each in order]
+    async with asyncio.timeout(60):
+        while any(not each.done() for each in waiting):
+            await asyncio.sleep(0.02)
+            under_way = sum(not each.done() for each in waiting)
+            if under_way == provider.busy:
+                provider.release()
+        notes = [each.result() for each in waiting]
+    for note in notes:
+        if note.acknowledged:
+            counts["admitted"] += 1
+        elif note.status == 402:
+            counts["refused_402"] += 1
+            _of_a_refusal(finding, note, key)
+        else:
+            finding.broken.append(f"{note.ask.call}: {note.status} {bytes(note.body[:200])!r}")
+    return notes
+
+
+def _of_a_refusal(finding: Finding, note: Told, key: Key) -> None:
+    """What a refused caller is told of the key: what is spent and held, which is within the limit."""
+    said = _metadata(note)
+    if "spent" not in said or "held" not in said:
+        return
+    taken = total((Decimal(said["spent"]), Decimal(said["held"])))
+    if taken > key.limit:
+        finding.broken.append(f"{note.ask.call}: spent + held is {taken} of {key.limit}")
+
+
+async def _afterwards(
+    finding: Finding, counts: Counter[str], provider: ChaosProvider, probes: list[Line], key: Key, seed: int
+) -> None:
+    """When all is over: the bill is within the limit, and no worker holds anything for the key any more."""
+    bill = total(item.cost for name in key.calls for item in provider.bills[name])
+    if bill > key.limit:
+        counts["over_limit"] += 1
+        finding.broken.append(f"seed {seed}: the provider bills {bill} USD on a limit of {key.limit}")
+    for number, line in enumerate(probes):
+        name = f"b{seed}.probe{number}"
+        note = await line.ask(ask(name, "completion=1 pieces=1", key=key.text, max_tokens=8000, model="chaos/dear"))
+        held = Decimal(_metadata(note).get("held", 0))
+        if note.status != 402 or held:
+            counts["holds_left"] += 1
+            finding.broken.append(f"seed {seed}: {note.status}, and {held} USD are still held")
+
+
+def _compare(finding: Finding, provider: ChaosProvider, keys: list[Key], verdict: Verdict) -> None:
+    if not any(provider.bills[name] for key in keys for name in key.calls):
+        finding.broken.append("no call was admitted, so nothing was tried")
+    finding.figures["limits_usd"] = str(total(key.limit for key in keys))
+    finding.figures["billed_usd"] = str(
+        total(item.cost for key in keys for n in key.calls for item in provider.bills[n])
+    )
+
+
+async def _new_key(line: Line, dice: random.Random) -> Key:
+    """A key for some five to eighty of the calls."""
+    limit = Decimal(dice.randint(2000, 30000)) / 10**6
+    body = json.dumps({"name": "budget", "limit": float(limit)}).encode()
+    note = await line.ask(Ask("key", body, ADMIN_KEY, path="/api/v1/keys"))
+    if note.status != 201:
+        raise RuntimeError(f"no key: {note.status} {bytes(note.body)!r}")
+    return Key(cast(str, json.loads(note.body)["key"]), limit)
+
+
+async def _seen(lines: list[Line], key: Key) -> None:
+    """Wait until every worker knows the key."""
+    async with asyncio.timeout(SEEN_SECONDS):
+        for line in lines:
+            while (await line.ask(Ask("key", b"", key.text, path="/api/v1/key", method="GET"))).status != 200:
+                await asyncio.sleep(0.1)
+
+
+def _metadata(note: Told) -> dict[str, Any]:
+    error = note.frames[-1].get("error", {}) if note.frames else {}
+    return cast("dict[str, Any]", error.get("metadata") or {})

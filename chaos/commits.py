@@ -1,0 +1,59 @@
+"""How long a commit keeps the loop, under load, while segments are begun, closed, shipped and dropped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from chaos.finding import Finding, Say, quantiles
+from chaos.home import FAILING, RATES, Home
+from chaos.lines import Ask, Told, drive
+from chaos.lives import Life
+from chaos.provider import ChaosProvider
+from chaos.workload import mixed
+
+LIMIT_MS = 5.0
+SEGMENT_BYTES = 1 << 20
+LANES = 64
+PACE = 0.05
+
+
+async def latency(folder: Path, say: Say, *, seconds: float, wall: bool = True) -> Finding:
+    """Load for so long. `wall` False: only the CPU of the commits is held against the limit, because the machine is
+    known to be busy with other things."""
+    finding = Finding("commit_latency", f"a commit keeps the loop p99.9 <= {LIMIT_MS:g} ms, segments rolling")
+    file = folder / "commits.json"
+    with ChaosProvider(RATES, FAILING, PACE) as provider:
+        home = Home(folder / "commits", provider)
+        with Life(home, through=("chaos.inside", str(file), str(SEGMENT_BYTES))) as life:
+            port = await life.serving()
+            told: list[Told] = []
+            await drive(port, _for(seconds, say), LANES, told)
+            if code := await life.stop():
+                finding.broken.append(f"the gateway ended with exit code {code}")
+        segments = sorted(home.folder.glob("daybooks/*/*.daybook"))
+    times = {name: [value / 1000 for value in values] for name, values in json.loads(file.read_text()).items()}
+    ranks = {name: quantiles(values) for name, values in times.items()}
+    finding.figures = {"calls": len(told), "commits": len(times["wall"]), "segments": int(segments[-1].stem)}
+    for name in ("wall", "cpu"):
+        finding.figures |= {f"{name}_{rank}_ms": value for rank, value in ranks[name].items()}
+    if ranks["wall" if wall else "cpu"]["p99.9"] > LIMIT_MS:
+        finding.broken.append(
+            f"p99.9 of a commit is {ranks['wall']['p99.9']} ms, of its CPU {ranks['cpu']['p99.9']} ms"
+        )
+    if not told or not all(note.acknowledged or note.left or note.status in (400, 429, 503) for note in told):
+        finding.broken.append("calls were not answered")
+    return finding
+
+
+def _for(seconds: float, say: Say) -> Iterator[Ask]:
+    end, shown = time.monotonic() + seconds, 0
+    for number, each in enumerate(mixed("c", 7, 10_000_000)):
+        if time.monotonic() > end:
+            return
+        if number - shown >= 1000:
+            shown = number
+            say(f"{number} calls, {max(0.0, end - time.monotonic()):.0f} s left")
+        yield each
