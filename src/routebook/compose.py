@@ -25,6 +25,7 @@ from routebook.config.settings import Settings
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
+from routebook.core.errors import Unavailable
 from routebook.corridor.ports import App, Moderator
 from routebook.corridor.promises import Promises
 from routebook.corridor.promises import recover as recover_promises
@@ -35,6 +36,8 @@ from routebook.daybook.library import Siblings
 from routebook.daybook.reference import TokenCounter
 from routebook.daybook.reference import available as tokenizer_available
 from routebook.daybook.revisions import Follower
+from routebook.daybook.segments import Sizes
+from routebook.daybook.standing import Standings
 from routebook.dialects import registry
 from routebook.edge.asgi import Edge
 from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
@@ -44,6 +47,7 @@ from routebook.edge.server import HttpServer, Server
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
 from routebook.ledger.people import People
+from routebook.ledger.retention import Retention
 from routebook.ledger.ship import Shipper, restore
 from routebook.load.catalog import Stock, known_vendors, load_stock
 from routebook.load.home import ensure_home, kept_secret
@@ -65,6 +69,8 @@ REFRESH_SECONDS = 0.5
 """Keys that another process changed are seen within this."""
 TIDY_SECONDS = 30
 """Answers that were kept long enough are deleted this often."""
+RETAIN_SECONDS = 60
+"""Calls past retention are looked for this often; they are due at whole hours."""
 SETTLE_SECONDS = 10
 """What ended calls get at stop to write their outcome."""
 POLL_SECONDS = 0.02
@@ -88,6 +94,7 @@ class Gateway:
     _counter: TokenCounter | None = field(init=False, default=None)
     _clock: SystemClock = field(init=False)
     _siblings: Siblings = field(init=False)
+    _standings: Standings = field(init=False)
     _repriced: Follower = field(init=False)
     _tls: ssl.SSLContext | None = field(init=False)
     _native: Callable[[], NativeEdge] = field(init=False)
@@ -97,6 +104,7 @@ class Gateway:
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked, DaybookDamaged."""
         settings, home = self.loaded.settings, self.loaded.home
+        table = settings.store
         self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)
         self._clock = SystemClock()
@@ -107,7 +115,12 @@ class Gateway:
         workers = settings.server.workers
         cursors = {name: await store.cursor(name) for name in folder.names(home)}
         daybook = FileDaybook(
-            home, durability=settings.store.durability, accounting=accounting, slots=workers, cursors=cursors
+            home,
+            durability=table.durability,
+            accounting=accounting,
+            slots=workers,
+            cursors=cursors,
+            sizes=Sizes(keep_bytes=table.daybook_bytes, keep_seconds=table.daybook_hours * 3600),
         )
         await take_over(home, workers, store, accounting)
         await recover_promises(store, daybook, self._clock.now_ns())
@@ -148,7 +161,8 @@ class Gateway:
         self._stop_shipping = asyncio.Event()
         surfaces = registry.surfaces()
         self._siblings = Siblings(home)
-        control = control_app(self.app, surfaces["openai_chat"], self.readiness, self._siblings.read)
+        self._standings = Standings(home)
+        control = control_app(self.app, surfaces["openai_chat"], self.readiness, self._siblings.read, self._standings)
         self.edge = Edge(lambda: self.app, surfaces, control)
         self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())
         if daybook.recovered:
@@ -158,6 +172,9 @@ class Gateway:
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
             asyncio.create_task(self._tidy(promises), name="tidy"),
+            asyncio.create_task(
+                self._retain(Retention(store, table.keep_days, table.keep_bytes, self._clock.now_ns)), name="retention"
+            ),
         ]
         _calm_collector()
 
@@ -222,6 +239,7 @@ class Gateway:
         await self._transport.aclose()
         await self._daybook.aclose()
         self._siblings.close()
+        self._standings.close()
         await self.app.store.close()
         return shipped
 
@@ -289,6 +307,19 @@ class Gateway:
                 await promises.tidy()
             except Exception as error:
                 log.warning("kept answers could not be tidied up: %s", error)
+
+    async def _retain(self, retention: Retention) -> None:
+        while not retention.idle:
+            await asyncio.sleep(RETAIN_SECONDS)
+            # One worker does it for all.
+            if folder.names(self.loaded.home)[:1] != [self.app.daybook.name]:
+                continue
+            try:
+                await retention.once()
+            except Unavailable as fault:
+                log.warning("calls past retention wait to be deleted: %s", fault.message)
+            except Exception:
+                log.exception("calls past retention could not be deleted")
 
     async def _reload(self, today: datetime) -> None:
         """A dated price came into force: the catalogue is swapped whole; a request sees one version."""

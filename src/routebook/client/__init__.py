@@ -15,7 +15,7 @@
 Without arguments the key comes from `ROUTEBOOK_API_KEY` and the address from `ROUTEBOOK_BASE_URL` (default
 `http://127.0.0.1:8080/api/v1`; OpenRouter's own is `https://openrouter.ai/api/v1`). The package stands alone: it uses
 nothing else of Routebook. Files: `sync` and `aio` hold the IO, `calls` what they share, `stream` the reading of
-streams, `errors` what may be raised, `records`, `chats`, `catalogue`, `accounts` the types, `codec` their JSON.
+streams, `errors` what may be raised, `records`, `chats`, `catalogue`, `accounts`, `book` the types, `codec` their JSON.
 """
 
 from .accounts import (
@@ -32,6 +32,15 @@ from .accounts import (
     ListKeysResponseBody,
 )
 from .aio import AsyncChatStream, AsyncRoutebook
+from .book import (
+    ChainHead,
+    CompletenessData,
+    DaybookState,
+    DeletedCalls,
+    GetCompletenessResponseBody,
+    RowRange,
+    StateCounts,
+)
 from .catalogue import (
     EndpointData,
     ListEndpointsResponseBody,
@@ -92,6 +101,7 @@ __all__ = [
     "AsyncRoutebook",
     "BadArgument",
     "BadRequest",
+    "ChainHead",
     "ChatChoice",
     "ChatChunk",
     "ChatChunkChoice",
@@ -101,16 +111,20 @@ __all__ = [
     "ChatStream",
     "ChatUsage",
     "CompletionTokensDetails",
+    "CompletenessData",
     "Conflict",
     "ConnectionFailed",
     "CostDetails",
     "CreateKeyResponseBody",
     "CreditsData",
     "CurrentKeyData",
+    "DaybookState",
     "DeleteKeyResponseBody",
+    "DeletedCalls",
     "EndpointData",
     "Forbidden",
     "FunctionCall",
+    "GetCompletenessResponseBody",
     "GetCreditsResponseBody",
     "GetCurrentKeyResponseBody",
     "GetGenerationData",
@@ -143,7 +157,9 @@ __all__ = [
     "RequestTimeout",
     "Routebook",
     "RoutebookError",
+    "RowRange",
     "ServerError",
+    "StateCounts",
     "StreamCut",
     "TimedOut",
     "TokenLogprob",

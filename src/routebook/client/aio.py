@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -20,6 +21,7 @@ from .accounts import (
     KeyResponseBody,
     ListKeysResponseBody,
 )
+from .book import GetCompletenessResponseBody
 from .catalogue import ListEndpointsResponseBody, ListModelsResponseBody
 from .chats import ChatChunk, ChatCompletion, ChatMessage, ChatUsage
 from .errors import RoutebookError
@@ -179,6 +181,19 @@ class AsyncCredits:
         return await self._client._run(calls.get_credits())
 
 
+class AsyncLedger:
+    """As `Ledger`."""
+
+    def __init__(self, client: AsyncRoutebook) -> None:
+        self._client = client
+
+    async def completeness(
+        self, since: str | datetime | None = None, until: str | datetime | None = None
+    ) -> GetCompletenessResponseBody:
+        """As `Ledger.completeness`."""
+        return await self._client._run(calls.get_completeness(since, until))
+
+
 class AsyncKeys:
     """As `Keys`."""
 
@@ -241,6 +256,7 @@ class AsyncRoutebook:
         self.models = AsyncModels(self)
         self.credits = AsyncCredits(self)
         self.keys = AsyncKeys(self)
+        self.ledger = AsyncLedger(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings!r})"

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx2
 import msgspec
 
-from . import accounts, catalogue, chats, errors, records
+from . import accounts, book, catalogue, chats, errors, records
 from .codec import Shape, decode, encode
 from .stream import ChatReader
 
@@ -270,6 +270,14 @@ def get_credits() -> Call[accounts.GetCreditsResponseBody]:
     return Call("GET", "/credits", _reader(accounts.GetCreditsResponseBody))
 
 
+def get_completeness(
+    since: str | datetime | None, until: str | datetime | None
+) -> Call[book.GetCompletenessResponseBody]:
+    """`GET /ledger/completeness`."""
+    query = {name: _moment(value) for name, value in (("from", since), ("to", until)) if value is not None}
+    return Call("GET", "/ledger/completeness", _reader(book.GetCompletenessResponseBody), query=query)
+
+
 def list_keys(
     include_disabled: bool | None, offset: int | None, workspace_id: str | None
 ) -> Call[accounts.ListKeysResponseBody]:
@@ -351,10 +359,16 @@ def _key_body(**fields: Any) -> bytes:
         fields["limit"] = _money(limit)
     expires = fields.get("expires_at")
     if isinstance(expires, datetime):
-        if expires.tzinfo is None:
-            raise errors.BadArgument("expires_at has no time zone. Give an aware datetime.")
-        fields["expires_at"] = expires.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        fields["expires_at"] = _moment(expires, "expires_at")
     return encode(fields)
+
+
+def _moment(value: str | datetime, name: str = "The time") -> str:
+    if isinstance(value, str):
+        return value
+    if value.tzinfo is None:
+        raise errors.BadArgument(f"{name} has no time zone. Give an aware datetime.")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _money(value: Any) -> Decimal:

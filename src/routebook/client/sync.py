@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time  # noqa: TID251  only to sleep: the client stands alone and reads no clock
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -20,6 +21,7 @@ from .accounts import (
     KeyResponseBody,
     ListKeysResponseBody,
 )
+from .book import GetCompletenessResponseBody
 from .catalogue import ListEndpointsResponseBody, ListModelsResponseBody
 from .chats import ChatChunk, ChatCompletion, ChatMessage, ChatUsage
 from .errors import RoutebookError
@@ -192,6 +194,22 @@ class Credits:
         return self._client._run(calls.get_credits())
 
 
+class Ledger:
+    """The proof of completeness: `client.ledger`. Needs a management key; Routebook alone has it."""
+
+    def __init__(self, client: Routebook) -> None:
+        self._client = client
+
+    def completeness(
+        self, since: str | datetime | None = None, until: str | datetime | None = None
+    ) -> GetCompletenessResponseBody:
+        """Whether the book is complete, with counts of the calls accepted from `since` to before `until`.
+
+        Both: ISO 8601 or an aware datetime; None: without a bound.
+        """
+        return self._client._run(calls.get_completeness(since, until))
+
+
 class Keys:
     """API keys: `client.keys`. All but `current` need a management key."""
 
@@ -267,6 +285,7 @@ class Routebook:
         self.models = Models(self)
         self.credits = Credits(self)
         self.keys = Keys(self)
+        self.ledger = Ledger(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings!r})"

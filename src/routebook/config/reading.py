@@ -12,12 +12,22 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routebook.config.problems import ConfigError, KeyPath, misspelt
-from routebook.config.settings import IdempotencyTable, PricingTable, ProviderTable, RoutingTable, Server, Settings
+from routebook.config.settings import (
+    IdempotencyTable,
+    PricingTable,
+    ProviderTable,
+    RoutingTable,
+    Server,
+    Settings,
+    StoreTable,
+)
 
 QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
 
 WORKERS_MAX = 64
 UNIX_PATH_MAX = 107
+KEEP_DAYS_MAX = 36_500
+KEEP_BYTES_MIN = 64 * 2**20
 IDEMPOTENCY_HOURS_MAX = 24 * 365
 
 _WORDS = {
@@ -50,6 +60,7 @@ def check_settings(settings: Settings) -> None:
     server, accounting = settings.server, settings.accounting
     _check_server(server)
     check_store_url(settings.store.url)
+    _check_retention(settings.store)
     for name in ("markup", "byok_fee", "credits", "unpriced_ceiling"):
         value = getattr(accounting, name)
         if value is not None and not (value.is_finite() and value >= 0):
@@ -109,6 +120,19 @@ def _check_server(server: Server) -> None:
     if not re.fullmatch("0?[0-7]{3}", server.unix_socket_mode):
         raise ConfigError('a file mode such as "0660"', ("server", "unix_socket_mode"))
     _at_least_zero(server.drain, ("server", "drain"))
+
+
+def _check_retention(store: StoreTable) -> None:
+    if store.keep_days is not None and not 1 <= store.keep_days <= KEEP_DAYS_MAX:
+        raise ConfigError(f"days, 1 to {KEEP_DAYS_MAX}; leave it out to keep all calls", ("store", "keep_days"))
+    if store.keep_bytes is not None and store.keep_bytes < KEEP_BYTES_MIN:
+        raise ConfigError(
+            f"bytes, {KEEP_BYTES_MIN} (64 MiB) or more; leave it out to keep all calls", ("store", "keep_bytes")
+        )
+    if not 0 <= store.daybook_hours < float("inf"):
+        raise ConfigError("hours, 0 or more", ("store", "daybook_hours"))
+    if store.daybook_bytes < 0:
+        raise ConfigError("bytes, 0 or more", ("store", "daybook_bytes"))
 
 
 def check_store_url(url: str) -> None:

@@ -35,6 +35,14 @@ class StoreTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     url: str = "sqlite:///routebook.db"
     """relative paths are relative to the data folder"""
     durability: Literal["process", "power"] = "process"
+    keep_days: int | None = None
+    """calls that were accepted longer ago are deleted; None = they are kept"""
+    keep_bytes: int | None = None
+    """the oldest calls are deleted when the store's data is more; None = it may grow"""
+    daybook_hours: float = 24
+    """closed daybook segments whose rows are all shipped go when they are older …"""
+    daybook_bytes: int = 256 * 2**20
+    """… or when there are more bytes of such than this"""
 
 
 class AccountingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
-from routebook.control import account, catalog, generation, health, keys
+from routebook.control import account, catalog, generation, health, keys, ledger
 from routebook.core.errors import Fault, Internal, NotFound
 from routebook.dialects.base import Surface
 from routebook.observe.log import log
@@ -27,14 +27,16 @@ def control_app(
     surface: Surface,
     ready: Callable[[], health.Readiness],
     elsewhere: generation.Elsewhere = generation.nowhere,
+    daybooks: ledger.Daybooks | None = None,
 ) -> Starlette:
     """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not;
-    `elsewhere` reads the daybooks of other workers."""
+    `elsewhere` reads the daybooks of other workers; `daybooks` looks at all of this host."""
     api: list[BaseRoute] = [
         *catalog.routes(lambda: app.catalog),
         *keys.routes(app),
         *account.routes(app),
         *generation.routes(app, elsewhere),
+        *(() if daybooks is None else ledger.routes(app, daybooks)),
     ]
     routes: list[BaseRoute] = [*health.routes(app.metrics, ready), *(Mount(base, routes=api) for base in BASES)]
 

@@ -34,6 +34,8 @@ class Survey:
         self.intents = 0
         self.ends = 0
         """terminal rows"""
+        self.strays = 0
+        """terminal rows of calls that should have begun here and are not open: a second end, or an end of nothing"""
         self.breaks: list[Break] = []
         """damages, gaps, and frames that do not continue the chain"""
         self._links: list[Link] = []
@@ -129,7 +131,10 @@ class Survey:
                 still_open.add(n)
             elif state in _TERMINAL:
                 self.ends += 1
-                still_open.discard(n)
+                if n in still_open:
+                    still_open.remove(n)
+                elif n >= self.headers[0].top:
+                    self.strays += 1
         if len(found) != frame.length:
             told = f"the frame of row {frame.seq} has {len(found)} rows, not {frame.length}"
             self._find(self.number, "miscounted", told)
