@@ -92,6 +92,8 @@ class Attempt:
     # --- what the coroutine does with it ----------------------------------------------------------------------
 
     def start(self, transport: Transport, request: HttpRequest) -> None:
+        if request.seal is not None:
+            request = request.sealed(self._clock.now_ns() // NS)
         self._line = transport.send(request, self, connect_timeout=self._timeouts.connect)
 
     async def begun(self) -> None:

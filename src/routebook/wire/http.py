@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -22,10 +22,16 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     bulk: Bulk = ()
     """What goes where `body` has stand-ins."""
+    seal: Callable[[HttpRequest, int], HttpRequest] | None = None
+    """The last thing done to it, given the unix seconds at which it goes out: a signature over the whole of it, say."""
 
     def with_bulk(self, bulk: Bulk) -> HttpRequest:
         """The same request, with what its body's stand-ins stand for."""
-        return HttpRequest(self.method, self.url, self.headers, self.body, bulk)
+        return HttpRequest(self.method, self.url, self.headers, self.body, bulk, self.seal)
+
+    def sealed(self, at: int) -> HttpRequest:
+        """The request as it goes out at `at` (unix seconds)."""
+        return self if self.seal is None else self.seal(self, at)
 
     def pieces(self) -> tuple[Piece, ...]:
         """The body as it is sent, in order."""
