@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from chaos.finding import Finding, Say
 from chaos.home import ADMIN_KEY, FAILING, RATES, Home
-from chaos.judge import Verdict, judge, proof_beside, total
+from chaos.judge import Verdict, judge, proved, total
 from chaos.lines import Ask, Line, Told
 from chaos.lives import Life
 from chaos.provider import ChaosProvider
@@ -42,7 +42,7 @@ async def race(folder: Path, say: Say, *, workers: int, seeds: int, callers: int
     counts: Counter[str] = Counter()
     with ChaosProvider(RATES, FAILING) as provider:
         home = Home(folder / f"budget{workers}", provider, workers=workers)
-        with Life(home) as life:
+        with Life(home, forked=True) as life:
             port = await life.serving()
             by_worker = await lines_by_worker(port, workers, callers // workers)
             lines = [line for each in by_worker.values() for line in each]
@@ -56,7 +56,7 @@ async def race(folder: Path, say: Say, *, workers: int, seeds: int, callers: int
             if code := await life.stop():
                 finding.broken.append(f"the gateway ended with exit code {code}")
         verdict = judge(home, told, open_allowed=False)
-        await proof_beside(home, verdict)
+        await proved(home, verdict)
         _compare(finding, provider, keys, verdict)
     finding.take(verdict)
     finding.figures = {"calls": len(told), **dict(counts), **finding.figures}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chaos.finding import Finding, Say, quantiles, strace_is_missing
 from chaos.home import FAILING, RATES, Home
-from chaos.judge import judge, proof_beside
+from chaos.judge import judge, proved
 from chaos.lines import Line, Told, connect
 from chaos.lives import Life, attach, detach
 from chaos.provider import ChaosProvider
@@ -181,7 +181,7 @@ async def _fill_and_free(finding: Finding, place: Path, rounds: int, say: Say) -
     resumed: list[float] = []
     with ChaosProvider(RATES, FAILING) as provider:
         home = Home(place / "full", provider)
-        with Life(home) as life:
+        with Life(home, forked=True) as life:
             await life.serving()
             for number in range(rounds):
                 turn = Round(f"full{number}", life)
@@ -213,7 +213,7 @@ async def failed_sync(folder: Path, say: Say, *, rounds: int) -> Finding:
     with ChaosProvider(RATES, FAILING) as provider:
         home = Home(folder / "sync", provider)
         for number in range(rounds):
-            with Life(home) as life:
+            with Life(home, forked=True) as life:
                 await life.serving()
                 turn = Round(f"sync{number}", life)
                 await turn.begin()
@@ -230,7 +230,7 @@ async def failed_sync(folder: Path, say: Say, *, rounds: int) -> Finding:
                 finding.broken += turn.broken
             await asyncio.to_thread(provider.settle)
             say(f"{number + 1} of {rounds} rounds, {len(finding.broken)} promises broken")
-        with Life(home) as life:
+        with Life(home, forked=True) as life:
             await life.serving()
             await life.stop()
         await _judged(finding, home, told)
@@ -261,7 +261,7 @@ async def _until_it_stops(turn: Round, life: Life) -> str:
 async def _judged(finding: Finding, home: Home, told: list[Told]) -> None:
     await asyncio.to_thread(home.provider.settle)
     verdict = judge(home, told, open_allowed=False)
-    await proof_beside(home, verdict)
+    await proved(home, verdict)
     finding.take(verdict, "calls", "acknowledged", "refused")
 
 

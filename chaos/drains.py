@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chaos.finding import Finding, Say, quantiles
 from chaos.home import FAILING, RATES, Home
-from chaos.judge import judge, proof_beside
+from chaos.judge import judge, proved
 from chaos.lines import Told, drive
 from chaos.lives import Life
 from chaos.provider import ChaosProvider
@@ -67,7 +67,7 @@ async def _proved(finding: Finding, home: Home, told: list[Told]) -> None:
                 if note is not None and not (note.acknowledged or note.left or note.ended):
                     verdict.counts["cut"] += 1
                     verdict.breaks(f"{note.ask.call}: accepted, and cut off by the shutdown")
-    await proof_beside(home, verdict)
+    await proved(home, verdict)
     finding.take(verdict, "calls", "acknowledged", "cut", "interrupted")
     if verdict.counts["interrupted"]:
         finding.broken.append(f"{verdict.counts['interrupted']} calls were interrupted by an orderly stop")

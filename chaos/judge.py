@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +11,7 @@ from typing import Any, cast
 
 from chaos.home import Home
 from chaos.lines import Told
-from chaos.lives import ROOT
+from chaos.lives import command
 from routebook.core.generation import Folded, State
 from routebook.daybook.reading import read_daybooks
 from routebook.ledger.verify import verify
@@ -132,22 +129,17 @@ def total(values: Iterable[Decimal]) -> Decimal:
         return sum(values, Decimal(0))
 
 
-def proved(home: Home, verdict: Verdict) -> dict[str, dict[str, Any]]:
-    """`routebook ledger verify` as a command of its own; its figures by check. A book that does not hold is broken."""
-    run = subprocess.run(
-        [sys.executable, "-m", "routebook", "ledger", "verify", "--json", "--config", str(home.config)],
-        env=home.environ(), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if not run.stdout:
-        verdict.breaks(f"ledger verify said nothing: {run.stderr.strip()[:300]}")
-        return {}
-    report = json.loads(run.stdout)
-    if run.returncode or not report["holds"]:
+async def proved(home: Home, verdict: Verdict) -> None:
+    """`routebook ledger verify` as a command of its own. A book that does not hold is broken."""
+    code, said = await command(home, ["ledger", "verify", "--json", "--config", str(home.config)])
+    if not said:
+        verdict.breaks(f"ledger verify said nothing and ended with {code}; see {home.log}")
+        return
+    report = json.loads(said)
+    if code or not report["holds"]:
         failures = [line for check in report["checks"] for line in check["failures"]]
         verdict.breaks(f"ledger verify: {'; '.join(failures)[:600]}")
-    figures = {check["name"]: check["figures"] for check in report["checks"]}
-    _count(verdict, figures)
-    return figures
+    _count(verdict, {check["name"]: check["figures"] for check in report["checks"]})
 
 
 async def proved_alone(home: Home, verdict: Verdict) -> None:
@@ -172,8 +164,3 @@ def _count(verdict: Verdict, figures: dict[str, dict[str, Any]]) -> None:
     verdict.counts["proofs"] += 1
     if calls["admitted"] != calls["settled"] + calls["open"] + calls["interrupted"]:
         verdict.breaks(f"admitted is not settled + open + interrupted: {calls}")
-
-
-async def proof_beside(home: Home, verdict: Verdict) -> None:
-    """The command again, off the loop."""
-    await asyncio.to_thread(proved, home, verdict)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chaos.finding import Finding, Say, strace_is_missing
 from chaos.home import FAILING, RATES, Home
-from chaos.judge import Verdict, judge, proof_beside, proved_alone
+from chaos.judge import Verdict, judge, proved, proved_alone
 from chaos.lines import Told, drive
 from chaos.lives import Life
 from chaos.provider import ChaosProvider
@@ -124,7 +124,7 @@ class Chain:
                 verdict.breaks(f"the last life ended with exit code {code}")
         await asyncio.to_thread(self.home.provider.settle)
         verdict.add(judge(self.home, self.told, open_allowed=False))
-        await proof_beside(self.home, verdict)
+        await proved(self.home, verdict)
         return verdict
 
 

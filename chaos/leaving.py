@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chaos.finding import Finding, Say, quantiles
 from chaos.home import FAILING, RATES, Home
-from chaos.judge import Verdict, judge, proof_beside
+from chaos.judge import Verdict, judge, proved
 from chaos.lines import Ask, Told, drive
 from chaos.lives import Life
 from chaos.provider import ChaosProvider
@@ -30,7 +30,7 @@ async def hang_up(folder: Path, say: Say, *, streams: int, seed: int = 20_261_12
     told: list[Told] = []
     with ChaosProvider(RATES, FAILING) as provider:
         home = Home(folder / "leaving", provider)
-        with Life(home) as life:
+        with Life(home, forked=True) as life:
             port = await life.serving()
             for first in range(0, streams, BATCH):
                 asks = _streams(first, min(BATCH, streams - first), dice)
@@ -44,7 +44,7 @@ async def hang_up(folder: Path, say: Say, *, streams: int, seed: int = 20_261_12
                 finding.broken.append(f"the gateway ended with exit code {code}")
         verdict = judge(home, told, open_allowed=False)
         _judge_states(verdict, home, {note.ask.call: note for note in told})
-        await proof_beside(home, verdict)
+        await proved(home, verdict)
         closed = [
             provider.broken_s[note.ask.call] - note.ended_s
             for note in told

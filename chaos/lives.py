@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -161,6 +162,35 @@ class Life:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+async def command(home: Home, arguments: Sequence[str], seconds: float = 120) -> tuple[int, str]:
+    """`routebook` with these arguments in a process of its own, forked: (exit code, stdout); stderr goes to the log.
+
+    Raises TimeoutError."""
+    return await asyncio.to_thread(_command, home, list(arguments), seconds)
+
+
+def _command(home: Home, arguments: list[str], seconds: float) -> tuple[int, str]:
+    said, out = os.pipe()
+    gate, go = os.pipe()
+    os.write(go, b"!")
+    with home.log.open("ab") as log, os.fdopen(said, "rb") as reader:
+        work = (["routebook", *arguments], dict(home.environ()), DupFd(out), DupFd(log.fileno()), DupFd(gate))
+        process = _forks.Process(target=_live, args=work, daemon=True)
+        process.start()
+        for fd in (out, gate, go):
+            os.close(fd)
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        text = reader.read().decode()
+        process.join()
+        timer.cancel()
+    code = process.exitcode
+    process.close()
+    if code == -signal.SIGKILL:
+        raise TimeoutError(f"routebook {' '.join(arguments)} did not end within {seconds:g} s")
+    return code or 0, text
 
 
 def attach(pid: int, arguments: Sequence[str], log: Path | None = None) -> subprocess.Popen[bytes]:

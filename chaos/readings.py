@@ -56,7 +56,7 @@ async def read_after_last_byte(folder: Path, say: Say, *, reads: int) -> Finding
     waits: list[float] = []
     with ChaosProvider(RATES, FAILING) as provider:
         home = Home(folder / "reading", provider, workers=2)
-        with Life(home) as life:
+        with Life(home, forked=True) as life:
             port = await life.serving()
             one, other = (await lines_by_worker(port, 2, PAIRS)).values()
             numbers = iter(range(reads))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaos.finding import Figure, Finding
+from chaos.suites import SUITES
 
 PAGE = Path("docs/reliability.md")
 FIGURES = Path("docs/reliability/figures.json")
@@ -27,7 +28,7 @@ def facts(day: str) -> dict[str, str]:
     return {
         "date": day,
         "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "cores": str(os.cpu_count()),
         "sqlite": sqlite3.sqlite_version,
     }
@@ -53,44 +54,40 @@ def print_table(console: Console, findings: list[Finding]) -> None:
 
 
 def write_figures(root: Path, findings: list[Finding], facts: dict[str, str], command: str) -> None:
-    """The JSON, and the table between the marks of the page."""
-    told: dict[str, Any] = {"facts": facts, "command": command, "suites": {}}
-    for finding in findings:
-        told["suites"][finding.name] = {
-            "promise": finding.promise,
-            "verdict": _word(finding).lower(),
-            "seconds": round(finding.seconds, 1),
-            "figures": finding.figures,
-            **({"skipped": finding.skipped} if finding.skipped else {}),
-            **({"broken": finding.broken[:_NAMED]} if finding.broken else {}),
-        }
-    file = root / FIGURES
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    page = root / PAGE
+    """The JSON, and the table between the marks of the page. Suites that did not run keep what they had."""
+    file, page = root / FIGURES, root / PAGE
     text = page.read_text("utf-8")
     if not _MARKED.search(text):
         raise ValueError(f"{PAGE} has lost the marks between which the figures stand")
-    page.write_text(_MARKED.sub(lambda _: _page_table(findings, facts, command), text), "utf-8")
+    known: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    known |= {finding.name: _told(finding, facts, command) for finding in findings}
+    kept = {suite.name: known[suite.name] for suite in SUITES if suite.name in known}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    page.write_text(_MARKED.sub(lambda _: _page_table(kept), text), "utf-8")
 
 
-def _page_table(findings: list[Finding], facts: dict[str, str], command: str) -> str:
-    head = (
-        f"Figures of `{command}` on {facts['date']}: {facts['cores']} cores, {facts['system']}, "
-        f"Python {facts['python']}."
-    )
-    lines = [
-        head,
-        "",
-        "| suite | promise | figures | |",
-        "|---|---|---|---|",
-    ]
-    for finding in findings:
-        word = _word(finding)
-        shown = finding.skipped or _line(finding.figures)
-        lines.append(
-            f"| `{finding.name}` | {finding.promise} | {shown} | {word if word == 'holds' else f'**{word.lower()}**'} |"
-        )
+def _told(finding: Finding, facts: dict[str, str], command: str) -> dict[str, Any]:
+    return {
+        "promise": finding.promise,
+        "verdict": _word(finding).lower(),
+        "seconds": round(finding.seconds, 1),
+        "figures": finding.figures,
+        **({"skipped": finding.skipped} if finding.skipped else {}),
+        **({"broken": finding.broken[:_NAMED]} if finding.broken else {}),
+        "run": {"command": command, **facts},
+    }
+
+
+def _page_table(suites: dict[str, dict[str, Any]]) -> str:
+    lines = ["| suite | promise | figures | |", "|---|---|---|---|"]
+    for name, told in suites.items():
+        word = told["verdict"] if told["verdict"] == "holds" else f"**{told['verdict']}**"
+        lines.append(f"| `{name}` | {told['promise']} | {told.get('skipped') or _line(told['figures'])} | {word} |")
+    runs = {tuple(told["run"].items()) for told in suites.values()}
+    for run in sorted(runs):
+        of = dict(run)
+        lines += ["", f"`{of['command']}`, {of['date']}: {of['cores']} cores, {of['system']}, Python {of['python']}."]
     return "\n".join(lines) + "\n"
 
 
