@@ -20,10 +20,11 @@ from routebook.dialects.base import Reader
 from routebook.dialects.openai_responses.build import build
 from routebook.dialects.openai_responses.parts import NAME
 from routebook.dialects.openai_responses.reader import ResponsesReader
+from routebook.dialects.openai_responses.surface import ResponsesSurface
 from routebook.dialects.vendors import PLAIN, Vendor
 from routebook.wire.http import HttpHead, HttpRequest
 
-__all__ = ["UPSTREAM", "ResponsesUpstream"]
+__all__ = ["SURFACE", "UPSTREAM", "ResponsesSurface", "ResponsesUpstream"]
 
 
 class ResponsesUpstream:
@@ -50,3 +51,5 @@ class ResponsesUpstream:
 
 UPSTREAM = ResponsesUpstream()
 """Without vendor rows: nothing but the dialect itself."""
+
+SURFACE = ResponsesSurface()
