@@ -140,7 +140,7 @@ def test_every_option_of_a_command_is_told_with_an_example(name: str, command: c
     told = {
         code.split()[0]
         for code in pages.codes(re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-        if code.startswith("--")
+        if re.match(r"--?[a-z]", code)
     }
     assert told == options(command)
 

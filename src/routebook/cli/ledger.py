@@ -41,7 +41,9 @@ def verify(
     ] = False,
     head: Annotated[
         list[str] | None,
-        cyclopts.Parameter(help="A head that an earlier --chain printed; proves that the book still goes on from it."),
+        cyclopts.Parameter(
+            negative=(), help="A head that an earlier --chain printed; proves that the book still goes on from it."
+        ),
     ] = None,
     json: Annotated[bool, cyclopts.Parameter(negative=(), help="One JSON object, for scripts.")] = False,
     config: Annotated[Path | None, cyclopts.Parameter(help="Configuration file; else ROUTEBOOK_CONFIG.")] = None,
