@@ -6,15 +6,26 @@ from collections.abc import Iterable
 
 import msgspec
 
-from routebook.core.events import Counted, Event
+from routebook.core.events import Counted, Delta, Event
 from routebook.core.usage import Usage
 from routebook.wire import codec
 from routebook.wire.text import expand
 
 
 def plainest(events: Iterable[Event]) -> list[Event]:
-    """Runs of text piece by piece, and the provider's usage object without its blanks."""
-    return [Counted(compact(event.usage)) if isinstance(event, Counted) else event for event in expand(events)]
+    """Runs of text piece by piece, the provider's usage object without its blanks, and of a provider's own words only
+    what the events say canonically."""
+    out: list[Event] = []
+    for event in expand(events):
+        if isinstance(event, Counted):
+            out.append(Counted(compact(event.usage)))
+        elif isinstance(event, Delta) and event.native is not None:
+            canonical = msgspec.structs.replace(event, native=None)
+            if canonical != Delta(index=event.index):
+                out.append(canonical)
+        else:
+            out.append(event)
+    return out
 
 
 def compact(usage: Usage) -> Usage:

@@ -70,7 +70,7 @@ def answered(
     if not stream:
         assert out == b""
     if fault is not None:
-        out += writer.fault(fault)
+        out += writer.fault(fault) or b""
     return out + writer.end(receipt)
 
 

@@ -221,6 +221,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """(parameter, why) that the gateway itself does not act on: recorded, never dropped in silence"""
     untold: tuple[Loss, ...] = ()
     """what the caller's dialect says and `chat` has no word for: a loss wherever the provider speaks another one"""
+    betas: tuple[str, ...] = ()
+    """names of a provider's beta features that the caller asks for in a header"""
     common: bool = False
     """`raw` holds nothing but members that mean the same to everybody who speaks the caller's dialect: none is null,
     and of two that say the same there is only one"""

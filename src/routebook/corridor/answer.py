@@ -80,6 +80,8 @@ class Answer:
         assert self._writer is not None
         self.start(stamp)
         data = self._writer.fault(fault)
+        if data is None:
+            return False
         if data:
             self._send(data, now_ns)
         return True

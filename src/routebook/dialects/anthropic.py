@@ -1,8 +1,11 @@
-"""Anthropic Messages as an upstream: the reader of answers, streamed or whole, and the `UPSTREAM` object.
+"""Anthropic Messages, both faces: the reader of a vendor's answers, streamed or whole, and the objects `UPSTREAM` and
+`SURFACE`.
 
-The dialect lies in four files: this one frames bytes, `anthropic_fold.py` says what they mean, `anthropic_request.py`
-builds requests, `anthropic_models.py` knows what each Claude accepts. Sources, read 2026-11: platform.claude.com
-"Messages", "Streaming messages", "Errors".
+The dialect lies in several files. As a client of a vendor: this one frames bytes, `anthropic_fold.py` says what they
+mean, `anthropic_request.py` builds requests, `anthropic_models.py` knows what each Claude accepts. As callers speak it:
+`anthropic_surface.py` reads requests, `anthropic_asked.py` their messages, `anthropic_writer.py` writes answers. Where
+caller and vendor both speak it, requests go through `anthropic_own.py` and answers travel as `Native`. Sources, read
+2026-11: platform.claude.com "Messages", "Streaming messages", "Errors".
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from msgspec.structs import replace
+
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLost, UpstreamRefused
-from routebook.core.events import Delta, Event, Failed
+from routebook.core.events import Delta, Event, Failed, Finish, Native
 from routebook.core.ids import Mint
 from routebook.dialects import anthropic_request, faults, plain
 from routebook.dialects.anthropic_common import common_message
 from routebook.dialects.anthropic_fold import BAD, Fold, read_message
+from routebook.dialects.anthropic_surface import MessagesSurface
 from routebook.wire import codec, sse
 from routebook.wire.http import HttpHead, HttpRequest
 
@@ -63,6 +69,7 @@ class Anthropic:
 
 
 UPSTREAM = Anthropic()
+SURFACE = MessagesSurface()
 
 
 def _fault(fault: UpstreamFault) -> UpstreamFault:
@@ -78,7 +85,7 @@ class Reader:
     answer a stream request with a JSON error under an event-stream type, and the reverse.
     """
 
-    __slots__ = ("_body", "_done", "_fold", "_frames", "_head", "_held", "_lane", "_shape", "_size")
+    __slots__ = ("_body", "_done", "_fold", "_frames", "_head", "_held", "_lane", "_shape", "_size", "_text_at")
 
     def __init__(self, head: HttpHead) -> None:
         self._head = head
@@ -89,6 +96,8 @@ class Reader:
         self._lane = _NO_LANE
         self._frames = _NO_FRAMES  # until the answer turns out to be a stream
         self._fold = Fold()
+        self._text_at: int | None = None
+        """the text block that is open: to its callers a piece of it is nothing but text"""
         self._done = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -185,7 +194,30 @@ class Reader:
                 self._lane.learn(data, one.text, 0)
         elif kind != "ping":
             self._lane.forget()
-        return out
+        return self._verbatim(kind, data, frame, out)
+
+    def _verbatim(self, kind: str, data: bytes, frame: dict[str, Any], out: list[Event]) -> list[Event]:
+        """The events of one frame with the frame itself, for callers of this dialect. A piece of the text block that
+        is open stays as it is: it says all there is."""
+        if kind not in _MEMBER:
+            return out
+        index, member = frame.get("index"), frame.get(_MEMBER[kind]) if _MEMBER[kind] else None
+        if _MEMBER[kind] and not isinstance(member, dict):
+            return out
+        if kind.startswith("content_block") and (not isinstance(index, int) or index < 0):
+            return out
+        if kind == "content_block_delta" and out and index == self._text_at:
+            return out
+        block = member.get("type") if kind == "content_block_start" and member is not None else None
+        if kind == "content_block_start":
+            if not isinstance(block, str):
+                return out
+            self._text_at = index if block == "text" else None
+        elif kind == "content_block_stop":
+            self._text_at = None
+        data = codec.encode(frame) if b"\n" in data or b"\r" in data else data
+        seen = block is not None and block not in _SPOKEN
+        return _with_native(out, Native("anthropic", kind, data, content=seen), alone=kind != "message_stop")
 
     def _known(self, kind: str, frame: dict[str, Any]) -> list[Event]:
         fold = self._fold
@@ -228,7 +260,8 @@ class Reader:
                 return self._failed(_fault(faults.from_object(value, self._head)))
             if isinstance(value.get("content"), (list, str)):
                 self._done = True
-                return read_message(value)
+                native = Native("anthropic", "", codec.encode(value), content=_shows(value["content"]))
+                return _with_native(read_message(value), native, alone=True)
         return self._garbage("its body is no message of this dialect", body)
 
     def _lost(self) -> list[Event]:
@@ -258,6 +291,44 @@ _KINDS = frozenset(
         "ping",
     )
 )
+
+
+_SPOKEN = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "fallback"})
+"""kinds of blocks that canonical events say something of"""
+_MEMBER = {
+    "message_start": "message",
+    "content_block_start": "content_block",
+    "content_block_delta": "delta",
+    "content_block_stop": "",
+    "message_delta": "delta",
+    "message_stop": "",
+}
+"""kinds of events that travel as they are -> the member without which they say nothing"""
+
+
+def _shows(content: Any) -> bool:
+    """Whether a message has something to see that canonical events do not say."""
+    kinds = [block.get("type") for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    return any(isinstance(kind, str) and kind not in _SPOKEN for kind in kinds)
+
+
+_SAID = Native("anthropic", "", b"")
+
+
+def _with_native(events: list[Event], native: Native, *, alone: bool) -> list[Event]:
+    """The same events with the provider's words on the first Delta, and a mark on the others that it said them.
+    `alone`: where there is no Delta, one is made for it, in front of the end."""
+    out: list[Event] = []
+    told = False
+    for event in events:
+        if isinstance(event, Delta):
+            event = replace(event, native=_SAID if told or not alone else native)
+            told = True
+        elif isinstance(event, Finish) and alone and not told:
+            out.append(Delta(native=native))
+            told = True
+        out.append(event)
+    return out if told or not alone else [*out, Delta(native=native)]
 
 
 def _shape(held: bytes, content_type: str) -> str | None:

@@ -15,6 +15,7 @@ from routebook.core.call import Call, Chat, Losses, Tool
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import BadRequest
 from routebook.dialects.anthropic_models import EFFORTS, Traits, nearest, traits
+from routebook.dialects.anthropic_own import own_body
 from routebook.dialects.anthropic_turns import Turns, cache
 from routebook.wire import codec
 from routebook.wire.http import HttpRequest
@@ -40,6 +41,26 @@ _GATEWAY = frozenset(
 
 def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
     """POST {base_url}/v1/messages; a base_url that already ends in /v1 is tolerated."""
+    if call.surface == "anthropic":
+        body, files = own_body(call, endpoint, losses, MAX_TOKENS)
+    else:
+        body, files = _translated(call, endpoint, losses)
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if call.stream else "application/json"),
+    ]
+    headers.append(("anthropic-version", VERSION))
+    betas = dict.fromkeys((*call.betas, FILES_BETA) if files else call.betas)
+    if betas:
+        headers.append(("anthropic-beta", ",".join(betas)))
+    if secret is not None:
+        headers.append(("x-api-key", secret))
+    base = endpoint.provider.base_url.rstrip("/").removesuffix("/v1")
+    return HttpRequest("POST", f"{base}/v1/messages", tuple(headers), body)
+
+
+def _translated(call: Call, endpoint: Endpoint, losses: Losses) -> tuple[bytes, bool]:
+    """(the body of a call in another dialect, whether it names files of the vendor's own store)."""
     chat, model = call.chat, traits(endpoint.upstream_model)
     takes = _Takes(endpoint, losses)
     turns = Turns(chat.messages, model, losses)
@@ -69,17 +90,7 @@ def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) ->
     if tier := _tier(chat.service_tier, losses):
         body["service_tier"] = tier
     _unsupported(call, losses)
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "text/event-stream" if call.stream else "application/json"),
-    ]
-    headers.append(("anthropic-version", VERSION))
-    if turns.files:
-        headers.append(("anthropic-beta", FILES_BETA))
-    if secret is not None:
-        headers.append(("x-api-key", secret))
-    base = endpoint.provider.base_url.rstrip("/").removesuffix("/v1")
-    return HttpRequest("POST", f"{base}/v1/messages", tuple(headers), codec.encode(body))
+    return codec.encode(body), turns.files
 
 
 class _Takes:

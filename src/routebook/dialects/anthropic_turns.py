@@ -14,8 +14,6 @@ messages", read 2026-11):
 from __future__ import annotations
 
 import binascii
-import hashlib
-import re
 from base64 import b64decode, b64encode
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -24,11 +22,11 @@ from routebook.core.call import CacheControl, FilePart, ImageUrl, Losses, Messag
 from routebook.core.errors import BadRequest
 from routebook.dialects.anthropic_fold import BAD, FORMAT
 from routebook.dialects.anthropic_models import Traits
+from routebook.dialects.anthropic_own import tool_id
 from routebook.wire import codec
 
 Block = dict[str, Any]
 
-_TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
@@ -260,12 +258,12 @@ class Turns:
         if given is None:
             self._losses.unsupported(f"{at}.function.arguments", "not a JSON object: sent as the text in one")
             given = {"arguments": call.function.arguments}
-        return {"type": "tool_use", "id": _tool_id(call.id), "name": call.function.name, "input": given}
+        return {"type": "tool_use", "id": tool_id(call.id), "name": call.function.name, "input": given}
 
     def _result(self, message: Message, at: str) -> Block:
         if not message.tool_call_id:
             raise BadRequest(f"{at}.tool_call_id is missing; name the call that this message answers.")
-        block: Block = {"type": "tool_result", "tool_use_id": _tool_id(message.tool_call_id)}
+        block: Block = {"type": "tool_result", "tool_use_id": tool_id(message.tool_call_id)}
         inner = self._content(message.content, f"{at}.content")
         marks = [part.pop("cache_control") for part in inner if "cache_control" in part]
         if inner:
@@ -285,14 +283,6 @@ def _marked(blocks: list[Block], control: CacheControl | None) -> list[Block]:
     if control is not None and blocks:
         blocks[-1]["cache_control"] = cache(control)
     return blocks
-
-
-def _tool_id(text: str) -> str:
-    """The id as Anthropic accepts ids; other providers put colons and dots into theirs. Equal ids stay equal."""
-    if _TOOL_ID.fullmatch(text):
-        return text
-    plain = re.sub(r"[^a-zA-Z0-9_-]", "_", text)[:48]
-    return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _document(source: dict[str, str], file: FilePart) -> Block:

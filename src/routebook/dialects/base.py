@@ -82,8 +82,9 @@ class Writer(Protocol):
     def feed(self, event: Event) -> bytes:
         """Bytes for the caller now, b"" for none (always, if unary). Failed is never fed: see `fault`."""
 
-    def fault(self, fault: Fault) -> bytes:
-        """The answer ends with this error after it began: the dialect's in-band error. `end` still follows."""
+    def fault(self, fault: Fault) -> bytes | None:
+        """The answer ends with this error after it began: the dialect's in-band error. `end` still follows.
+        None: the dialect has no such thing for a whole body; the error itself is the answer, with its true status."""
 
     def end(self, receipt: Receipt) -> bytes:
         """The last bytes: usage and the end mark of a stream, or the whole unary body."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from routebook.dialects import anthropic, gemini, openai_chat
+from routebook.dialects import anthropic, gemini, openai_chat, openai_responses
 from routebook.dialects.base import Surface, Upstream
 from routebook.dialects.vendors import Vendor
 
 
 def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
     """Dialects as clients, by name; `vendors` are the rows whose quirks apply to what is sent."""
-    known: tuple[Upstream, ...] = (openai_chat.ChatUpstream(vendors), anthropic.UPSTREAM, gemini.UPSTREAM)
+    known: tuple[Upstream, ...] = (
+        openai_chat.ChatUpstream(vendors),
+        openai_responses.ResponsesUpstream(vendors),
+        anthropic.UPSTREAM,
+        gemini.UPSTREAM,
+    )
     return {upstream.name: upstream for upstream in known}
 
 
 def surfaces() -> dict[str, Surface]:
     """Dialects as callers speak them, by name."""
-    known: tuple[Surface, ...] = (openai_chat.SURFACE,)
+    known: tuple[Surface, ...] = (openai_chat.SURFACE, openai_responses.SURFACE, anthropic.SURFACE)
     return {surface.name: surface for surface in known}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+BASES = ("/api/v1", "/v1")
+"""`/v1` is the same API, for clients that are used to that base."""
+
 
 class Path(msgspec.Struct, frozen=True):
     """One inference path under the API's base."""
@@ -13,11 +16,14 @@ class Path(msgspec.Struct, frozen=True):
     """the dialect its callers speak"""
     api_type: str
     """the record's api_type"""
+    bases: tuple[str, ...] = BASES
+    """what may stand before the path"""
 
 
-INFERENCE = (Path("/chat/completions", "openai_chat", "completions"),)
+INFERENCE = (
+    Path("/chat/completions", "openai_chat", "completions"),
+    Path("/responses", "openai_responses", "completions"),
+    Path("/messages", "anthropic", "completions", (*BASES, "/api")),
+)
 
-BASES = ("/api/v1", "/v1")
-"""`/v1` is the same API, for clients that are used to that base."""
-
-BY_PATH = {base + row.path: row for base in BASES for row in INFERENCE}
+BY_PATH = {base + row.path: row for row in INFERENCE for base in row.bases}
