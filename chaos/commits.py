@@ -20,9 +20,9 @@ LANES = 64
 PACE = 0.05
 
 
-async def latency(folder: Path, say: Say, *, seconds: float, wall: bool = True) -> Finding:
-    """Load for so long. `wall` False: only the CPU of the commits is held against the limit, because the machine is
-    known to be busy with other things."""
+async def latency(folder: Path, say: Say, *, seconds: float) -> Finding:
+    """Load for so long. `own` is a commit's wall clock without the time that the thread stood in line for a core:
+    that is what the commit does to the loop, blocked or at work, on a machine that has other things to do as well."""
     finding = Finding("commit_latency", f"a commit keeps the loop p99.9 <= {LIMIT_MS:g} ms, segments rolling")
     file = folder / "commits.json"
     with ChaosProvider(RATES, FAILING, PACE) as provider:
@@ -35,14 +35,13 @@ async def latency(folder: Path, say: Say, *, seconds: float, wall: bool = True) 
                 finding.broken.append(f"the gateway ended with exit code {code}")
         segments = sorted(home.folder.glob("daybooks/*/*.daybook"))
     times = {name: [value / 1000 for value in values] for name, values in json.loads(file.read_text()).items()}
+    times["own"] = [max(0.0, wall - queued) for wall, queued in zip(times["wall"], times["queued"], strict=True)]
     ranks = {name: quantiles(values) for name, values in times.items()}
     finding.figures = {"calls": len(told), "commits": len(times["wall"]), "segments": int(segments[-1].stem)}
-    for name in ("wall", "cpu"):
+    for name in ("own", "wall", "cpu"):
         finding.figures |= {f"{name}_{rank}_ms": value for rank, value in ranks[name].items()}
-    if ranks["wall" if wall else "cpu"]["p99.9"] > LIMIT_MS:
-        finding.broken.append(
-            f"p99.9 of a commit is {ranks['wall']['p99.9']} ms, of its CPU {ranks['cpu']['p99.9']} ms"
-        )
+    if ranks["own"]["p99.9"] > LIMIT_MS:
+        finding.broken.append(f"p99.9 of a commit: {ranks['own']['p99.9']} ms, {ranks['wall']['p99.9']} ms by the wall")
     if not told or not all(note.acknowledged or note.left or note.status in (400, 429, 503) for note in told):
         finding.broken.append("calls were not answered")
     return finding

@@ -30,8 +30,12 @@ LANES = 24
 LINKS = 10
 """kills in one chain"""
 SYSCALLS = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate", "rename", "unlink")
+FAILING_CALLS = ("write", "pwrite64", "ftruncate", "fallocate")
+"""those that may fail without a doubt about what is on the disk already"""
 WHERE = {"daybook": SYSCALLS, "store": SYSCALLS, "all": ("write",)}
 PACE = 0.12
+ANSWERED = (200, 400, 429, 503)
+"""what the calls of the workload may be answered when nothing or one write goes wrong"""
 _TRACED = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
 _COUNTED = ("calls", "acknowledged", "admitted", "done", "interrupted")
 
@@ -45,8 +49,9 @@ class Point:
     syscall: str
     n: int
 
-    def tracer(self, home: Home) -> list[str]:
-        inject = f"inject={self.syscall}:signal=KILL:when={self.n}"
+    def tracer(self, home: Home, fate: str = "signal=KILL") -> list[str]:
+        """strace arguments. `fate`: what happens there, in strace's words (`error=EIO`: it fails once)."""
+        inject = f"inject={self.syscall}:{fate}:when={self.n}"
         return ["-e", f"trace={self.syscall}", "-e", inject, *_paths(home, self.where)]
 
 
@@ -86,6 +91,24 @@ class Chain:
                 self.early += 1
             await life.ended()
         return await self._as_it_lies()
+
+    async def failed_at(self, point: Point, error: str, seed: int) -> Verdict:
+        """A life in which that call fails once. It goes on, answers as it should, and ships everything at its end."""
+        self.lives += 1
+        verdict = Verdict()
+        with Life(self.home, forked=True, tracer=point.tracer(self.home, f"error={error}")) as life:
+            if await life.serves() and life.port is not None:
+                await drive(life.port, mixed(self._name, seed, CALLS), LANES, self._told)
+                if code := await life.stop():
+                    verdict.breaks(f"{point} {error}: the life ended with exit code {code}")
+                for note in self._told:
+                    if note.status not in ANSWERED and not note.left:
+                        verdict.breaks(f"{point} {error}: {note.ask.call} was answered {note.status}")
+            else:
+                self.early += 1
+            await life.ended()
+        verdict.add(await self._as_it_lies())
+        return verdict
 
     async def killed_after(self, seconds: float, seed: int, lanes: int) -> Verdict:
         """A life that is killed so long after it began to serve, under steady load."""
@@ -184,6 +207,35 @@ async def every_syscall(
         "points": len(every), "killed": done - survived, "while_starting": early, "not_reached": survived,
         **finding.figures,
     }  # fmt: skip
+    return finding
+
+
+async def every_error(folder: Path, say: Say, *, sample: int | None = None, seconds: float = 1e9) -> Finding:
+    """ENOSPC and EIO by turns, once, at the n-th write or truncation of the daybook's and of the store's files."""
+    finding = Finding("write_fails_once", "one write fails, for every write: the gateway goes on, nothing is lost")
+    if (missing := strace_is_missing()) is not None:
+        finding.skipped = missing
+        return finding
+    every = [point for point in await points(folder, ("daybook", "store")) if point.syscall in FAILING_CALLS]
+    chosen = every if sample is None else [every[place * len(every) // sample] for place in range(sample)]
+    random.Random(len(every)).shuffle(chosen)
+    loop = asyncio.get_running_loop()
+    deadline, done, early = loop.time() + seconds, 0, 0
+    waiting = iter(chosen)
+    with ChaosProvider(RATES, FAILING, PACE) as provider:
+        for number in range(-(-len(chosen) // LINKS)):
+            if loop.time() > deadline:
+                break
+            chain = Chain(Home(folder / f"errors{number}", provider))
+            await chain.begin()
+            for point in _some(waiting, LINKS):
+                verdict = await chain.failed_at(point, ("ENOSPC", "EIO")[done % 2], done)
+                finding.broken += verdict.broken
+                done += 1
+                say(f"{done} of {len(chosen)} points, {len(finding.broken)} promises broken")
+            finding.take(await chain.end(), *_COUNTED)
+            early += chain.early
+    finding.figures = {"points": len(every), "failed": done, "while_starting": early, **finding.figures}
     return finding
 
 

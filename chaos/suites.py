@@ -35,7 +35,7 @@ class Suite:
 
 
 SUITES: tuple[Suite, ...] = (
-    Suite("commit_latency", commits.latency, {"seconds": 60.0}, {"seconds": 1.0, "wall": False}),
+    Suite("commit_latency", commits.latency, {"seconds": 60.0}, {"seconds": 1.0}),
     Suite("client_gone", leaving.hang_up, {"streams": 1000}, {"streams": 100}),
     Suite("read_elsewhere", readings.read_after_last_byte, {"reads": 10_000}, {"reads": 200}),
     Suite("budget_1_worker", partial(budgets.race, workers=1), {"seeds": 100}, {"seeds": 2}),
@@ -45,6 +45,7 @@ SUITES: tuple[Suite, ...] = (
     Suite("disk_full", disk.full, {"rounds": 10}, {"rounds": 1}),
     Suite("sync_fails", disk.failed_sync, {"rounds": 10}, {"rounds": 1}),
     Suite("mutations", mutations.each_guard, {}, {"also_plain": False}),
+    Suite("write_fails_once", kills.every_error, {}, {"sample": 2}, share=0.2),
     Suite("kill_at_syscalls", kills.every_syscall, {}, {"places": ("daybook",), "sample": 4}, share=0.5),
     Suite("kill_at_random", kills.random_kills, {"kills": 2000}, {"kills": 6, "lanes": 24}, share=1.0),
 )

@@ -20,6 +20,7 @@ _TRIED = {
     "disk_full": "refused",
     "sync_fails": "refused",
     "mutations": "noticed",
+    "write_fails_once": "done",
     "kill_at_syscalls": "interrupted",
     "kill_at_random": "interrupted",
 }
