@@ -53,6 +53,7 @@ _DEFAULTS: dict[str, Any] = {
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
     "tools": [],
+    "top_logprobs": 0,
     "top_p": None,
     "truncation": "disabled",
     "user": None,
@@ -86,7 +87,6 @@ def response(stamp: Stamp, id: str, repeated: Mapping[str, Any], members: Mappin
         "incomplete_details": None,
         "output": [],
         "output_text": "",
-        "usage": None,
         **repeated,
         **members,
     }

@@ -46,8 +46,7 @@ class _Part(msgspec.Struct, eq=False):
     def written(self) -> dict[str, Any]:
         text = quoted(self.pieces)
         if self.kind == "output_text":
-            out = {"type": self.kind, "text": text, "annotations": self.annotations}
-            return {**out, "logprobs": self.logprobs} if self.logprobs else out
+            return {"type": self.kind, "text": text, "annotations": self.annotations, "logprobs": self.logprobs}
         return {"type": self.kind, "refusal" if self.kind == "refusal" else "text": text}
 
 
@@ -300,7 +299,8 @@ class Output:
             said = _freed(said)
             if said:
                 self._emit(f"{_CALL_EVENTS[call.member]}.delta", self._of_call(call, delta=said))
-        self._emit(f"{_CALL_EVENTS[call.member]}.done", self._of_call(call, **{call.member: said}))
+        named = {} if call.member == "input" else {"name": call.item["name"]}
+        self._emit(f"{_CALL_EVENTS[call.member]}.done", self._of_call(call, **named, **{call.member: said}))
         call.item[call.member] = said
         call.item["status"] = status
         self._done(call.place, call.item)
