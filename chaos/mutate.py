@@ -14,7 +14,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
+from routebook.core.people import Key
 from routebook.corridor import exchange, settle
 from routebook.corridor.entry import Entry
 from routebook.daybook.book import FileDaybook
@@ -68,7 +70,12 @@ def last_byte(off: ExitStack) -> None:
 
 def hold_check(off: ExitStack) -> None:
     """Nobody looks whether a call fits its key's limit."""
-    off.enter_context(patch.object(Book, "_fits", staticmethod(lambda *_: None)))
+    hold = Book.hold
+
+    def unlimited(book: Book, key: Key, *rest: Any) -> Any:
+        return hold(book, replace(key, limit=None), *rest)
+
+    off.enter_context(patch.object(Book, "hold", unlimited))
 
 
 def sequence_check(off: ExitStack) -> None:
@@ -103,7 +110,7 @@ _GATEWAY, _BOOK = "tests/scenarios/test_gateway.py", "tests/unit/daybook/test_bo
 NOTICED: dict[Guard, str] = {
     intent_commit: f"{_GATEWAY}::test_a_book_that_cannot_be_written_takes_no_call",
     settle_shield: "tests/chaos/test_guards.py::test_a_row_that_nobody_waits_for_any_more_is_written_all_the_same",
-    hold_check: "tests/unit/ledger/test_book.py::test_of_many_calls_at_once_exactly_those_are_admitted_that_fit",
+    hold_check: f"{_GATEWAY}::test_calls_that_run_at_once_cannot_hold_more_than_the_limit",
     sequence_check: "tests/unit/ledger/test_verify.py::test_a_missing_row_is_named",
     settle_always: f"{_GATEWAY}::test_a_cancelled_task_still_settles_and_still_tells_its_caller",
     last_byte: f"{_GATEWAY}::test_a_stream_whose_outcome_cannot_be_written_gets_no_end_mark",
