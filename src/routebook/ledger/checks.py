@@ -10,6 +10,7 @@ import msgspec
 
 from routebook.core.generation import Row
 from routebook.core.money import plain
+from routebook.core.people import Key
 from routebook.ledger.chain import Break, Link
 from routebook.store.lending import Lease
 from routebook.store.port import Retired, Spend
@@ -80,6 +81,7 @@ class Snapshot(msgspec.Struct):
     spends: list[Spend]
     retired: Retired = Retired(0, [])
     leases: list[Lease] = []
+    keys: list[Key] = []
 
 
 def no_progress(what: str, done: int, of: int | None) -> None:

@@ -115,7 +115,7 @@ async def _snapshot(daybooks: Sequence[Source], store: Store) -> Snapshot:
         spends = await store.spend()
         after = {book.name: await store.cursor(book.name) for book in daybooks}
         if after == before:
-            return Snapshot(before, spends, retired, await store.leases())
+            return Snapshot(before, spends, retired, await store.leases(), await store.keys())
         before = after
         await asyncio.sleep(0)
     raise Unavailable("The store takes rows faster than they can be looked at; verify again when there is less to do.")

@@ -15,6 +15,7 @@ from routebook.ledger.posting import posting_of, stored_of
 from routebook.ledger.verify_book import BookProof
 from routebook.ledger.verify_revisions import RevisionProof
 from routebook.metering.folding import fold, unfold
+from routebook.store.lending import key_budget
 from routebook.store.port import Posting, RetiredBook, Store, Stored
 from routebook.wire.codec import DecodeError
 
@@ -163,7 +164,7 @@ class StoreProof:
         """The leases: who has one, and that it is one."""
         lent = ZERO
         known = self._snapshot.cursors.keys()
-        self.leases.figures = {"leases": 0, "elsewhere": 0}
+        self.leases.figures = {"leases": 0, "elsewhere": 0, "above_limit": self._above_limit()}
         for lease in self._snapshot.leases:
             window, what = lease.window, f"lease of {lease.window.budget[:16]} to daybook {lease.daybook}"
             self.leases.count("leases")
@@ -176,6 +177,25 @@ class StoreProof:
                 self.leases.fail(f"{what}: its days {window.first} to {window.last} are no window")
             lent = add(lent, lease.amount)
         self.leases.figures["lent"] = plain(lent)
+
+    def _above_limit(self) -> int:
+        """Keys of which more is posted and lent than their limit: it was lowered, or charges passed their holds."""
+        limits = {key_budget(key.hash): key.limit for key in self._snapshot.keys if key.limit is not None}
+        above = set()
+        for lease in self._snapshot.leases:
+            window, limit = lease.window, limits.get(lease.window.budget)
+            if limit is None:
+                continue
+            taken = ZERO
+            for other in self._snapshot.leases:
+                if window.overlaps(other.window):
+                    taken = add(taken, other.amount)
+            for spend in self._snapshot.spends:
+                if key_budget(spend.key_hash) == window.budget and window.holds(spend.day):
+                    taken = add(taken, add(spend.usage, spend.byok) if window.byok else spend.usage)
+            if taken > limit:
+                above.add(window.budget)
+        return len(above)
 
 
 _SILENT = frozenset({State.INTENT, State.PROGRESS})

@@ -115,7 +115,13 @@ def test_leases_are_counted_and_one_that_is_no_amount_is_named(tmp_path: Path) -
         await store.lend("zzz", Ask(window, Decimal(5), Decimal(1), Decimal("0.5")))
         report = await proof(tmp_path, store)
         assert report.holds, report
-        assert check(report, "leases").figures == {"leases": 2, "elsewhere": 1, "lent": "3.75"}
+        assert check(report, "leases").figures == {
+            "leases": 2, "elsewhere": 1, "above_limit": 0, "lent": "3.75"
+        }  # fmt: skip
+        await store.put_key(Key(hash="ab" * 32, name="a", label="a", limit=Decimal("3.74")))
+        lowered = await proof(tmp_path, store)
+        assert lowered.holds, lowered
+        assert check(lowered, "leases").figures["above_limit"] == 1
         upside_down = msgspec.structs.replace(window, first=LAST_DAY, last=FIRST_DAY)
         store._put_lease(Lease(window, "zzz", Decimal(-1)))
         store._put_lease(Lease(upside_down, "zzz", Decimal(1)))
