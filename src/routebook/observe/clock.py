@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from typing import Protocol
@@ -19,6 +20,9 @@ class Clock(Protocol):
     def now_ns(self) -> int:
         """Nanoseconds of unix time; never runs backwards between two `follow`s."""
 
+    async def sleep(self, ns: int) -> None:
+        """Returns that much later."""
+
 
 class SystemClock:
     """Wall time that advances with the monotonic clock: a clock that is set under us bends no duration."""
@@ -28,6 +32,9 @@ class SystemClock:
 
     def now_ns(self) -> int:
         return time.monotonic_ns() + self._offset
+
+    async def sleep(self, ns: int) -> None:
+        await asyncio.sleep(ns / NS)
 
     def follow(self) -> None:
         """Take over the wall clock if it has been set; called by the sweep."""

@@ -1,0 +1,69 @@
+"""What this worker has learnt of its endpoints: how each attempt ended goes in here, and plans are drawn from it.
+
+Health, breakers, the retry budget and the places of conversations are state machines of `policy`; here they are kept
+together, told the time, and fed. One per worker; it starts empty.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from routebook.config.settings import RoutingTable
+from routebook.core.errors import Fault
+from routebook.corridor.attempt import Attempt
+from routebook.policy.breaker import Breakers
+from routebook.policy.budget import Budget
+from routebook.policy.health import Health
+from routebook.policy.house import house_of
+from routebook.policy.retry import blame
+from routebook.policy.routing import Outlook
+from routebook.policy.sticky import Sticky
+from routebook.policy.vitals import Seen
+
+
+class Fleet:
+    """Fed by `dispatch` and `relay`, asked by `draw_plan`. Times are nanoseconds of unix time."""
+
+    __slots__ = ("attempts", "breakers", "budget", "health", "outlook", "sticky")
+
+    def __init__(self, table: RoutingTable = RoutingTable()) -> None:
+        self.health = Health()
+        self.breakers = Breakers()
+        self.sticky = Sticky()
+        self.budget = Budget(table.retry_percent, table.retry_floor)
+        self.attempts = table.attempts
+        """most attempts of one call"""
+        self.outlook = Outlook(house_of(table), self.health, self.breakers.of, self.sticky)
+
+    def follow(self, table: RoutingTable) -> None:
+        """The house rules have changed; what was learnt stays."""
+        self.attempts = table.attempts
+        self.outlook = replace(self.outlook, house=house_of(table))
+
+    def answered(self, attempt: Attempt, now_ns: int) -> None:
+        """The attempt's answer has ended well."""
+        endpoint, sent_ns, first_ns = attempt.endpoint, attempt.sent_ns, attempt.first_ns
+        if self.breakers.of:
+            self.breakers.succeeded(endpoint.id, now_ns)
+        if attempt.meter.finish_reason == "error":
+            self.health.record(Seen(endpoint.id, now_ns, False))
+        elif sent_ns is not None and first_ns is not None:
+            usage = attempt.meter.usage
+            seen = Seen(endpoint.id, now_ns, True, first_ns - sent_ns, now_ns - sent_ns, usage.completion)
+            self.health.record(seen)
+
+    def failed(self, attempt: Attempt, fault: Fault, now_ns: int, seed: int) -> None:
+        """The attempt ended with that fault, before its first content or after it."""
+        id = attempt.endpoint.id
+        ok, limited = blame(fault)
+        self.health.record(Seen(id, now_ns, ok, limited=limited))
+        if limited:
+            self.breakers.limited(id, now_ns, fault.retry_after)
+        elif ok is False:
+            self.breakers.failed(id, now_ns, seed)
+        else:
+            self.breakers.left(id, now_ns)
+
+    def left(self, attempt: Attempt, now_ns: int) -> None:
+        """The attempt ended without saying anything of its endpoint: the caller left, or the gateway ended the call."""
+        self.breakers.left(attempt.endpoint.id, now_ns)
