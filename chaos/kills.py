@@ -33,6 +33,7 @@ SYSCALLS = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate",
 FAILING_CALLS = ("write", "pwrite64", "ftruncate", "fallocate")
 """those that may fail without a doubt about what is on the disk already"""
 WHERE = {"daybook": SYSCALLS, "store": SYSCALLS, "all": ("write",)}
+FILES = ("daybook", "store")
 PACE = 0.12
 ANSWERED = (200, 400, 429, 503)
 """what the calls of the workload may be answered when nothing or one write goes wrong"""
@@ -210,13 +211,15 @@ async def every_syscall(
     return finding
 
 
-async def every_error(folder: Path, say: Say, *, sample: int | None = None, seconds: float = 1e9) -> Finding:
+async def every_error(
+    folder: Path, say: Say, *, places: Sequence[str] = FILES, sample: int | None = None, seconds: float = 1e9
+) -> Finding:
     """ENOSPC and EIO by turns, once, at the n-th write or truncation of the daybook's and of the store's files."""
     finding = Finding("write_fails_once", "one write fails, for every write: the gateway goes on, nothing is lost")
     if (missing := strace_is_missing()) is not None:
         finding.skipped = missing
         return finding
-    every = [point for point in await points(folder, ("daybook", "store")) if point.syscall in FAILING_CALLS]
+    every = [point for point in await points(folder, places) if point.syscall in FAILING_CALLS]
     chosen = every if sample is None else [every[place * len(every) // sample] for place in range(sample)]
     random.Random(len(every)).shuffle(chosen)
     loop = asyncio.get_running_loop()

@@ -68,18 +68,22 @@ class Life:
             os.close(out)
 
     def _begin_fork(self, out: int, log: int, through: Sequence[str]) -> None:
-        ready, go = os.pipe()
+        gate, go = os.pipe()
+        set_up, ready = os.pipe()
         try:
             run = [*(through or ("routebook",)), *self.home.arguments()]
-            work = (run, dict(self.home.environ()), DupFd(out), DupFd(log), DupFd(ready))
+            work = (run, dict(self.home.environ()), DupFd(out), DupFd(log), DupFd(ready), DupFd(gate))
             self._fork = _forks.Process(target=_live, args=work, daemon=True)
             self._fork.start()
+            if not select.select([set_up], [], [], START_SECONDS)[0]:
+                raise TimeoutError(f"no process within {START_SECONDS:g} s")
+            # From here on it does nothing but what the gateway does: that alone is traced.
             if self._tracer:
                 self._trace = attach(self._fork.pid or 0, self._tracer)
             os.write(go, b"!")
         finally:
-            os.close(ready)
-            os.close(go)
+            for fd in (gate, go, set_up, ready):
+                os.close(fd)
 
     @property
     def pid(self) -> int:
@@ -174,18 +178,27 @@ async def command(home: Home, arguments: Sequence[str], seconds: float = 120) ->
 def _command(home: Home, arguments: list[str], seconds: float) -> tuple[int, str]:
     said, out = os.pipe()
     gate, go = os.pipe()
+    set_up, ready = os.pipe()
     os.write(go, b"!")
     with home.log.open("ab") as log, os.fdopen(said, "rb") as reader:
-        work = (["routebook", *arguments], dict(home.environ()), DupFd(out), DupFd(log.fileno()), DupFd(gate))
+        work = (
+            ["routebook", *arguments],
+            dict(home.environ()),
+            DupFd(out),
+            DupFd(log.fileno()),
+            DupFd(ready),
+            DupFd(gate),
+        )
         process = _forks.Process(target=_live, args=work, daemon=True)
         process.start()
-        for fd in (out, gate, go):
+        for fd in (out, gate, go, ready):
             os.close(fd)
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         text = reader.read().decode()
         process.join()
         timer.cancel()
+        os.close(set_up)
     code = process.exitcode
     process.close()
     if code == -signal.SIGKILL:
@@ -229,18 +242,21 @@ def _greeting(fd: int, seconds: float) -> bytes:
     return said
 
 
-def _live(run: list[str], environ: Mapping[str, str], out: Any, log: Any, ready: Any) -> None:
+def _live(run: list[str], environ: Mapping[str, str], out: Any, log: Any, ready: Any, gate: Any) -> None:
     """A forked life: what `python -m` does with these arguments, after the wait for a tracer."""
     os.setsid()
-    os.dup2(out.detach(), 1)
-    os.dup2(log.detach(), 2)
-    gate = ready.detach()
-    os.read(gate, 1)
-    os.close(gate)
+    for given, fd in ((out.detach(), 1), (log.detach(), 2)):
+        os.dup2(given, fd)
+        os.close(given)
+    told, wait = ready.detach(), gate.detach()
     os.environ.clear()
     os.environ.update(environ)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for life
     sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.write(told, b"!")
+    os.close(told)
+    os.read(wait, 1)
+    os.close(wait)
     sys.argv = list(run)
     runpy.run_module(run[0], run_name="__main__", alter_sys=True)

@@ -45,7 +45,7 @@ SUITES: tuple[Suite, ...] = (
     Suite("disk_full", disk.full, {"rounds": 10}, {"rounds": 1}),
     Suite("sync_fails", disk.failed_sync, {"rounds": 10}, {"rounds": 1}),
     Suite("mutations", mutations.each_guard, {}, {"also_plain": False}),
-    Suite("write_fails_once", kills.every_error, {}, {"sample": 2}, share=0.2),
+    Suite("write_fails_once", kills.every_error, {}, {"places": ("daybook",), "sample": 2}, share=0.2),
     Suite("kill_at_syscalls", kills.every_syscall, {}, {"places": ("daybook",), "sample": 4}, share=0.5),
     Suite("kill_at_random", kills.random_kills, {"kills": 2000}, {"kills": 6, "lanes": 24}, share=1.0),
 )

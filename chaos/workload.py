@@ -23,10 +23,11 @@ def ask(
     leave: int | None = None,
     pause: float = 0.0,
     max_tokens: int | None = 200,
+    filler: int = 0,
 ) -> Ask:
     """A chat request; `said` is a directive of the scripted provider. Its prompt is never more tokens than it has
-    bytes, as with real tokenizers, so that a hold is a bound."""
-    content = f"Call {call}: what does the book say of this one? [[{said}]]"
+    bytes, as with real tokenizers, so that a hold is a bound. `filler`: so many more bytes of prompt."""
+    content = f"Call {call}: what does the book say of this one? [[{said}]]{' and' * (filler // 4)}"
     body: dict[str, object] = {
         "model": model,
         "user": call,
