@@ -3,7 +3,8 @@
     GET /models                             list, filtered, sorted, in pages
     GET /models/count                       how many
     GET /model/{author}/{slug}              one model, by slug or alias
-    GET /models/{author}/{slug}/endpoints   who serves it
+    GET /models/{author}/{slug}/endpoints   who serves it, and how that goes
+    GET /endpoints/zdr                      offers of providers that retain nothing
     GET /providers                          who serves anything
 
 Shapes and filters: platform, section 14, and the API's schema. Where nothing is known:
@@ -12,7 +13,9 @@ Shapes and filters: platform, section 14, and the API's schema. Where nothing is
   because the schema requires them; OpenRouter's routers do the same); "0" always means free;
 - `supported_parameters` unknown to us is an empty list; such models pass the filter, because nothing is refused them;
 - an endpoint's unknown `context_length` is 0, because the schema requires a number;
-- uptime, latency and throughput are null, `status` is 0: this version does not measure them;
+- uptime is null below 100 requests in its window; latency (ms to the first content) and throughput (tokens a second)
+  are null where nothing was measured, and for callers without a key. Each worker tells what it has seen itself, from
+  when it started on. `status` is 0: what its other values mean is not documented;
 - `native_tools`, `service_tier`, `supports_diarization` and `supports_tool_choice` are not in the schema of 2026-08,
   but OpenRouter's own SDKs refuse an endpoint without them (openrouter 1.3.84, 2026-11). Nobody has tested the values
   of `tool_choice` here: all are taken to work where the parameter is said to be supported;
@@ -37,8 +40,12 @@ from routebook.control.desk import answer
 from routebook.core.catalog import Catalog, Endpoint, Model
 from routebook.core.errors import NotFound
 from routebook.core.money import PRICE_KEYS, Prices, PriceSheet, plain
+from routebook.policy.histogram import Percentiles
+from routebook.policy.vitals import Listing
 
 BASE = "/api/v1"
+Figures = Callable[[Endpoint], Listing]
+"""how an endpoint has fared lately, as far as the caller may know"""
 UNKNOWN_PRICE = "-1"
 
 PARAMETERS = frozenset(
@@ -75,8 +82,13 @@ def model_body(catalog: Catalog, slug: str) -> dict[str, Any]:
     return {"data": model_data(_find(catalog, slug))}
 
 
-def endpoints_body(model: Model) -> dict[str, Any]:
-    """`{data: {id, name, …, endpoints}}`: every offer of the model, in the order they are tried."""
+def unseen(endpoint: Endpoint) -> Listing:
+    """The figures of an endpoint that nobody asked yet."""
+    return Listing()
+
+
+def endpoints_body(model: Model, figures: Figures = unseen) -> dict[str, Any]:
+    """`{data: {id, name, …, endpoints}}`: every offer of the model, in configured order."""
     return {
         "data": {
             "id": model.slug,
@@ -84,8 +96,21 @@ def endpoints_body(model: Model) -> dict[str, Any]:
             "created": model.created,
             "description": model.description,
             "architecture": _architecture(model),
-            "endpoints": [_endpoint_data(model, endpoint) for endpoint in model.endpoints],
+            "endpoints": [_endpoint_data(model, endpoint, figures(endpoint)) for endpoint in model.endpoints],
         }
+    }
+
+
+def zdr_body(catalog: Catalog, figures: Figures = unseen) -> dict[str, Any]:
+    """`{data: [endpoint]}`: what `zdr` leaves of all that is served, hidden models left out."""
+    return {
+        "data": [
+            _endpoint_data(model, endpoint, figures(endpoint))
+            for model in catalog.models.values()
+            if not model.hidden
+            for endpoint in model.endpoints
+            if endpoint.provider.zdr and endpoint.enabled
+        ]
     }
 
 
@@ -159,8 +184,13 @@ def pricing_data(sheet: PriceSheet | None) -> dict[str, Any]:
     return data
 
 
-def routes(catalog: Callable[[], Catalog]) -> list[Route]:
-    """The paths under the API's base; `catalog` gives the version a request is answered from."""
+def routes(
+    catalog: Callable[[], Catalog],
+    listing: Callable[[str], Listing] | None = None,
+    known: Callable[[Request], bool] = lambda request: False,
+) -> list[Route]:
+    """The paths under the API's base; `catalog` gives the version a request is answered from, `listing` the figures of
+    an endpoint by its id, None where nothing is measured; `known`: whoever asks has a key."""
 
     whole: tuple[Catalog, Response] | None = None
 
@@ -181,7 +211,18 @@ def routes(catalog: Callable[[], Catalog]) -> list[Route]:
         return answer(model_body(catalog(), _slug(request)))
 
     async def endpoints(request: Request) -> Response:
-        return answer(endpoints_body(_find(catalog(), _slug(request))))
+        return answer(endpoints_body(_find(catalog(), _slug(request)), figures(request)))
+
+    async def zdr(request: Request) -> Response:
+        return answer(zdr_body(catalog(), figures(request)))
+
+    def figures(request: Request) -> Figures:
+        if listing is None:
+            return unseen
+        shown = listing
+        if known(request):
+            return lambda endpoint: shown(endpoint.id)
+        return lambda endpoint: _uptime_alone(shown(endpoint.id))
 
     async def providers(request: Request) -> Response:
         return answer(providers_body(catalog()))
@@ -190,6 +231,7 @@ def routes(catalog: Callable[[], Catalog]) -> list[Route]:
         Route("/models", models),
         Route("/models/count", count),
         Route("/models/{author}/{slug:path}/endpoints", endpoints),
+        Route("/endpoints/zdr", zdr),
         Route("/model/{author}/{slug:path}", model),
         Route("/providers", providers),
     ]
@@ -206,7 +248,11 @@ def _find(catalog: Catalog, slug: str) -> Model:
     return model
 
 
-def _endpoint_data(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+def _uptime_alone(listing: Listing) -> Listing:
+    return Listing(listing.uptime_last_5m, listing.uptime_last_30m, listing.uptime_last_1d)
+
+
+def _endpoint_data(model: Model, endpoint: Endpoint, figures: Listing) -> dict[str, Any]:
     chooses = "tool_choice" in _parameters([endpoint])
     return {
         "name": f"{endpoint.provider.name} | {model.slug}",
@@ -227,12 +273,21 @@ def _endpoint_data(model: Model, endpoint: Endpoint) -> dict[str, Any]:
         "native_tools": {},
         "service_tier": None,
         "status": 0,
-        "uptime_last_5m": None,
-        "uptime_last_30m": None,
-        "uptime_last_1d": None,
-        "latency_last_30m": None,
-        "throughput_last_30m": None,
+        "uptime_last_5m": _percent(figures.uptime_last_5m),
+        "uptime_last_30m": _percent(figures.uptime_last_30m),
+        "uptime_last_1d": _percent(figures.uptime_last_1d),
+        "latency_last_30m": _percentiles(figures.latency_last_30m),
+        "throughput_last_30m": _percentiles(figures.throughput_last_30m),
     }
+
+
+def _percent(uptime: float | None) -> float | None:
+    return None if uptime is None else round(uptime, 2)
+
+
+def _percentiles(found: Percentiles | None) -> dict[str, float] | None:
+    """Measured within some percent, so that more digits would say nothing."""
+    return None if found is None else {name: round(found.of(name), 2) for name in ("p50", "p75", "p90", "p99")}
 
 
 def _architecture(model: Model) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routebook.core.errors import BadRequest
+from routebook.core.errors import BadRequest, Fault
 from routebook.core.people import Key
 from routebook.ledger.book import Book
 from routebook.ledger.people import People
@@ -44,6 +44,15 @@ class Desk(Protocol):
 def authenticate(request: Request, people: People, now_ns: int, purpose: Purpose = "read") -> Key:
     """The key that calls. Raises Unauthenticated (no, unknown, disabled or expired key) or Forbidden (wrong kind)."""
     return admit(people.find(credential(request.headers)), now_ns, purpose)
+
+
+def is_known(request: Request, people: People, now_ns: int) -> bool:
+    """True with a key that may read here: what a public path tells more to."""
+    try:
+        authenticate(request, people, now_ns)
+    except Fault:
+        return False
+    return True
 
 
 def answer(body: Any, status: int = 200) -> Response:
