@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from routebook.dialects import anthropic, gemini, openai_chat, openai_responses
+from routebook.dialects import anthropic, bedrock, gemini, openai_chat, openai_responses, vertex
 from routebook.dialects.base import Surface, Upstream
 from routebook.dialects.vendors import Vendor
 
@@ -16,6 +16,9 @@ def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
         openai_responses.ResponsesUpstream(vendors),
         anthropic.UPSTREAM,
         gemini.UPSTREAM,
+        bedrock.Bedrock("bedrock", anthropic.UPSTREAM, native=False),
+        bedrock.Bedrock("bedrock_anthropic", anthropic.UPSTREAM, native=True),
+        vertex.Vertex(gemini.UPSTREAM, anthropic.UPSTREAM),
     )
     return {upstream.name: upstream for upstream in known}
 
