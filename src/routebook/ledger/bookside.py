@@ -7,7 +7,7 @@ account was charged.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from typing import Protocol
 
@@ -17,9 +17,10 @@ from routebook.core.generation import AttemptRow, Folded, Intent, Outcome
 from routebook.core.money import EXACT, ZERO, Charge, Line, add, subtract
 from routebook.core.usage import Usage
 from routebook.ledger.export_lines import DAY_NS, KINDS, Tokens, family
+from routebook.ledger.pages import pages
 from routebook.metering.counts import split
 from routebook.metering.folding import unfold
-from routebook.store.port import Store, Stored
+from routebook.store.port import Store
 
 PAGE = 2000
 
@@ -77,33 +78,16 @@ async def gather(
     seen: set[str] = set()
     if store is not None:
         # The store first: it alone knows charges that were made anew.
-        async for stored in _all(store, until_ns + DAY_NS):
-            seen.add(stored.id)
-            _take(book, unfold(stored.folded), names, since_ns - DAY_NS, until_ns + DAY_NS)
+        async for page in pages(store, until_ns=until_ns + DAY_NS, limit=PAGE):
+            for stored in page:
+                seen.add(stored.id)
+                _take(book, unfold(stored.folded), names, since_ns - DAY_NS, until_ns + DAY_NS)
     for daybook in daybooks:
         for call in daybook.scan():
             if call.intent.id not in seen:
                 _take(book, call, names, since_ns - DAY_NS, until_ns + DAY_NS)
     book.entries.sort(key=lambda entry: (entry.sent_ns, entry.generation))
     return book
-
-
-async def _all(store: Store, until_ns: int) -> AsyncIterator[Stored]:
-    """Every generation of the store, page by page, newest first."""
-    until, limit = until_ns, PAGE
-    edge: set[str] = set()
-    while True:
-        page = await store.generations(account=None, until_ns=until, limit=limit)
-        fresh = [stored for stored in page if stored.id not in edge]
-        for stored in fresh:
-            yield stored
-        if len(page) < limit:
-            return
-        # The next page begins with the very nanosecond this one ended in, since more calls of it may exist.
-        last = page[-1].accepted_ns
-        limit = limit if fresh and page[0].accepted_ns != last else limit * 2
-        edge = {stored.id for stored in page if stored.accepted_ns == last}
-        until = last + 1
 
 
 def _take(book: Book, call: Folded, names: frozenset[str], since_ns: int, until_ns: int) -> None:

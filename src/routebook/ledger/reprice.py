@@ -8,7 +8,7 @@ that was said to be done, and the next one finds only what is still to do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import msgspec
 from routebook.core.catalog import Accounting
 from routebook.core.generation import Amendment, Folded, Revision, Row
 from routebook.core.money import ZERO, Charge, add, subtract
+from routebook.ledger.pages import pages
 from routebook.metering.folding import unfold
 from routebook.metering.revision import Sheets, charge_of, differs, price_again
 from routebook.store.port import Amended, Posting, Store, Stored
@@ -100,10 +101,10 @@ async def reprice(
     `sheets_at`: the price sheets in force at a moment. `write` None: a dry run. Raises Unavailable with the store.
     """
     report = Repriced()
-    async for page in _pages(store, since_ns, until_ns, model):
+    async for page in pages(store, since_ns, until_ns, model, limit=PAGE):
         revisions: list[Revision] = []
-        for stored, call in page:
-            revision = _looked_at(report, stored, call, sheets_at, accounting, now_ns)
+        for stored in page:
+            revision = _looked_at(report, stored, unfold(stored.folded), sheets_at, accounting, now_ns)
             if revision is not None:
                 revisions.append(revision)
         if write is not None and revisions:
@@ -173,26 +174,6 @@ def _revision(stored: Stored, call: Folded, old: Charge, new: Charge, now_ns: in
         upstream_before=old.upstream,
         charge=new,
     )
-
-
-async def _pages(
-    store: Store, since_ns: int, until_ns: int | None, model: str | None
-) -> AsyncIterator[list[tuple[Stored, Folded]]]:
-    """The store's calls, newest first, each once."""
-    until, limit = until_ns, PAGE
-    edge: set[str] = set()
-    while True:
-        page = await store.generations(account=None, since_ns=since_ns, until_ns=until, model=model, limit=limit)
-        fresh = [stored for stored in page if stored.id not in edge]
-        if fresh:
-            yield [(stored, unfold(stored.folded)) for stored in fresh]
-        if len(page) < limit:
-            return
-        # The next page begins with the very nanosecond this one ended in, since more calls of it may exist.
-        end = page[-1].accepted_ns
-        limit = limit if fresh and page[0].accepted_ns != end else limit * 2
-        edge = {stored.id for stored in page if stored.accepted_ns == end}
-        until = end + 1
 
 
 def _add(group: Difference, calls: int, charged: tuple[Decimal, Decimal], upstream: tuple[Decimal, Decimal]) -> None:
