@@ -234,7 +234,8 @@ def _detail(block: Block, index: int, at: str) -> dict[str, Any]:
         return unseal(data) or {"type": "reasoning.encrypted", "data": data, "format": FORMAT, "index": index}
     text = _given(block.thinking, f"{at}.thinking")
     if (foreign := unseal(block.signature)) is not None:
-        return {**foreign, "summary" if foreign["type"] == "reasoning.summary" else "text": text}
+        member = "summary" if foreign["type"] == "reasoning.summary" else "text"
+        return {**foreign, member: text or foreign.get(member) or ""}
     detail: dict[str, Any] = {"type": "reasoning.text", "text": text}
     if not block.signature:
         return {**detail, "format": "unknown", "index": index}

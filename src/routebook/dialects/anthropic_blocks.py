@@ -187,10 +187,14 @@ class Blocks:
         if self._kind != "thinking" or self._key != key:
             steps = self._open("thinking", key, {"type": "thinking", "thinking": "", "signature": ""})
         known = {name: value for name, value in detail.items() if name != member and value is not None}
+        before = self._detail.get(member)
         self._detail |= known
         text = detail.get(member)
-        if isinstance(text, str) and text and not self._exclude:
-            steps.append(self._delta({"type": "thinking_delta", "thinking": text}))
+        if isinstance(text, str) and text:
+            if not self._exclude:
+                steps.append(self._delta({"type": "thinking_delta", "thinking": text}))
+            elif detail.get("format") != FORMAT:  # what is not shown has to come back all the same
+                self._detail[member] = (before or "") + text
         return steps
 
     def _signature(self) -> str:

@@ -24,7 +24,8 @@ from routebook.core.call import (
 from routebook.core.errors import BadRequest, Fault
 from routebook.dialects import asking
 from routebook.dialects.anthropic_asked import Asked, Block, Turn
-from routebook.dialects.anthropic_writer import NAME, StreamWriter, UnaryWriter, error_body
+from routebook.dialects.anthropic_receipt import error_body
+from routebook.dialects.anthropic_writer import NAME, StreamWriter, UnaryWriter
 from routebook.dialects.asking import Effort, Positive, Temperature, Unit
 from routebook.dialects.base import Writer
 from routebook.wire import codec

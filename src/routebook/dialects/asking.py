@@ -96,16 +96,16 @@ def what_is_wrong(body: bytes, kind: type[Any], needed: str) -> str:
         codec.decode_as(body, kind)
         codec.decode_as(body, dict[str, codec.Raw])
     except codec.DecodeError as error:
-        return _placed(str(error), needed)
+        return placed(str(error), needed)
     except RecursionError:
         return _TOO_DEEP
-    return _placed("JSON is malformed", needed)
+    return placed("JSON is malformed", needed)
 
 
 _PLACE = re.compile(r"^(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?$", re.DOTALL)
 
 
-def _placed(error: str, needed: str) -> str:
+def placed(error: str, needed: str) -> str:
     """The decoder's sentence with the place in front: `messages[0].role: Expected `str`, got `int`.`"""
     match = _PLACE.match(error)
     said, place = (match[1], match[2]) if match else (error, None)

@@ -105,3 +105,11 @@ class Surface(Protocol):
 
     def error_body(self, fault: Fault, generation_id: str | None) -> bytes:
         """The JSON body of an error with a true HTTP status, before any byte of an answer."""
+
+
+class PathSurface(Surface, Protocol):
+    """A dialect whose callers say in the path what others say in the body."""
+
+    def at(self, tail: str, query: str) -> Surface | None:
+        """The surface of one path: `tail` is what follows the row's path, decoded, `query` the target's query. None
+        where that is no inference path."""

@@ -1,9 +1,12 @@
-"""Gemini's generateContent as an upstream, spoken by Google AI Studio and, with the same bodies, by Vertex AI.
+"""Gemini's generateContent, both faces, spoken by Google AI Studio and, with the same bodies, by Vertex AI.
 
-Owns the reading of answers: streams (`alt=sse`), unary bodies, and the JSON array that streamGenerateContent sends
-without `alt=sse`. This dialect has no end mark: a candidate ends with its `finishReason`, and frames after it that
-hold only usage still count. Here bytes become frames; `gemini_answer` makes events of them, `gemini_request` writes
-requests.
+This file owns the reading of answers: streams (`alt=sse`), unary bodies, and the JSON array that streamGenerateContent
+sends without `alt=sse`. This dialect has no end mark: a candidate ends with its `finishReason`, and frames after it
+that hold only usage still count.
+
+Here bytes become frames; `gemini_answer` makes events of them, `gemini_request` writes requests. As callers speak it:
+`gemini_surface` reads requests, `gemini_asked` their turns, `gemini_writer` writes answers. Where caller and vendor
+both speak it, requests go through `gemini_own` and answers travel as `Native`.
 Sources, read 2026-11: ai.google.dev "Generating content", "Thinking", "Thought signatures", "Troubleshooting".
 """
 
@@ -13,10 +16,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault
-from routebook.core.events import Counted, Delta, Event, Failed, Plain
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Native, Plain
 from routebook.core.ids import Mint
 from routebook.dialects import faults, plain
 from routebook.dialects import gemini_parts as parts
@@ -24,6 +29,7 @@ from routebook.dialects.base import Reader
 from routebook.dialects.gemini_answer import Answer
 from routebook.dialects.gemini_common import common_answer
 from routebook.dialects.gemini_request import build
+from routebook.dialects.gemini_surface import GeminiSurface
 from routebook.wire import codec
 from routebook.wire.http import HttpHead, HttpRequest
 from routebook.wire.sse import TooLong
@@ -65,7 +71,35 @@ class Gemini:
         return found
 
 
+_SAID = Native("gemini", "", b"")
+
+
+def _with_native(events: list[Event], data: bytes, frame: Any) -> list[Event]:
+    """The events of one frame with the frame itself, for callers of this dialect: on the first Delta, with a mark on
+    the others that it said them; where there is none, on one that is made for it in front of the end. A frame of usage
+    alone is not told."""
+    if not isinstance(frame, dict) or any(isinstance(event, Failed) for event in events):
+        return events
+    place = next((at for at, event in enumerate(events) if isinstance(event, (Delta, Finish))), None)
+    inner = frame.get("response")
+    frame = inner if isinstance(inner, dict) else frame
+    if place is None and not parts.objects(frame.get("candidates")):
+        return events
+    if isinstance(inner, dict) or b"\n" in data or b"\r" in data:
+        data = codec.encode(frame)
+    run = any(mark in data for mark in (b'"executableCode"', b'"codeExecutionResult"'))
+    native = Native("gemini", "", data, content=run)
+    if place is None:
+        return [*events, Delta(native=native)]
+    first = events[place]
+    if not isinstance(first, Delta):
+        return [*events[:place], Delta(native=native), *events[place:]]
+    rest = [replace(event, native=_SAID) if isinstance(event, Delta) else event for event in events[place + 1 :]]
+    return [*events[:place], replace(first, native=native), *rest]
+
+
 UPSTREAM = Gemini()
+SURFACE = GeminiSurface()
 
 
 def _google_error(body: bytes) -> dict[str, Any]:
@@ -244,13 +278,14 @@ class GeminiReader:
         if data.strip() in (b"", b"[DONE]"):
             return []
         before = self._answer.parts_of(0)
-        out = self._decoded(data, whole=False)
+        value, out = self._decoded(data, whole=False)
         one = out[0] if out else None
         if not isinstance(one, Delta) or not all(isinstance(event, Counted) for event in out[1:]):
             self._lane.forget()
         elif one.text and one == Delta(text=one.text) and self._answer.parts_of(0) == before + 1:
             self._lane.learn(data, one.text, 0)
-        return out
+            return out  # all that it says of the answer is that text
+        return _with_native(out, data, value)
 
     def _heard(self, run: Plain) -> Plain:
         return self._answer.heard(run, b"{" + self._lane.varied if self._grows else None)
@@ -269,12 +304,14 @@ class GeminiReader:
     def _value_bytes(self, data: bytes) -> list[Event]:
         out: list[Event] = []
         for value in self._values.feed(data):
-            out += self._decoded(value, whole=not self._values.listed)
+            frame, events = self._decoded(value, whole=not self._values.listed)
+            out += _with_native(events, value, frame)
         return out
 
-    def _decoded(self, data: bytes, *, whole: bool) -> list[Event]:
+    def _decoded(self, data: bytes, *, whole: bool) -> tuple[Any, list[Event]]:
+        """(the frame, its events)"""
         try:
             value = codec.decode_exact(data)
         except _BAD_JSON:
-            return self._answer.spoilt("a part of it is not JSON", data)
-        return self._answer.frame(value, whole=whole)
+            return None, self._answer.spoilt("a part of it is not JSON", data)
+        return value, self._answer.frame(value, whole=whole)

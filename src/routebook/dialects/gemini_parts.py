@@ -128,6 +128,10 @@ _WRONG = words(
 )
 
 
+FINISH_REASONS = _FILTERED | _WRONG | words("STOP MAX_TOKENS OTHER NO_IMAGE IMAGE_OTHER FINISH_REASON_UNSPECIFIED")
+"""Gemini's words for the end of a candidate"""
+
+
 def finish(native: str | None, *, content: bool, tools: bool) -> str:
     """The normalised finish reason. `OTHER` and every word not known here is an error only where no content came."""
     if native in _FILTERED:

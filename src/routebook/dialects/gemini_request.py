@@ -14,6 +14,7 @@ from urllib.parse import quote
 from routebook.core.call import Call, Chat, Losses, Tool
 from routebook.core.catalog import Endpoint
 from routebook.dialects.gemini_messages import turns
+from routebook.dialects.gemini_own import own_body
 from routebook.dialects.gemini_parts import words
 from routebook.dialects.gemini_thinking import generation, thinking
 from routebook.wire import codec
@@ -77,8 +78,24 @@ class _Sent:
 
 def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
     """The vendor's request; the key travels in a header, never in the URL. Raises CannotExpress, BadRequest."""
-    chat, sent = call.chat, _Sent(endpoint, losses)
     model = endpoint.upstream_model
+    if call.surface == "gemini":
+        body = own_body(call, endpoint, losses, signed=generation(model) >= (3, 0))
+    else:
+        body = _translated(call, endpoint, losses)
+    name = model if "/" in model else f"models/{model}"
+    method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+    headers = [("content-type", "application/json")]
+    headers.append(("accept", "text/event-stream" if call.stream else "application/json"))
+    if secret:
+        headers.append(("x-goog-api-key", secret))
+    url = f"{endpoint.provider.base_url.rstrip('/')}/{quote(name, safe='/@:')}:{method}"
+    return HttpRequest("POST", url, tuple(headers), body)
+
+
+def _translated(call: Call, endpoint: Endpoint, losses: Losses) -> bytes:
+    """The body of a call in another dialect."""
+    chat, sent, model = call.chat, _Sent(endpoint, losses), endpoint.upstream_model
     system, contents = turns(chat.messages, losses, signed=generation(model) >= (3, 0))
     body: dict[str, Any] = {"contents": contents}
     if system is not None:
@@ -89,14 +106,7 @@ def build(call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) ->
     _tools(call, body, sent, losses)
     _tier(chat, body, losses)
     _rest(call, body, losses)
-    name = model if "/" in model else f"models/{model}"
-    method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
-    headers = [("content-type", "application/json")]
-    headers.append(("accept", "text/event-stream" if call.stream else "application/json"))
-    if secret:
-        headers.append(("x-goog-api-key", secret))
-    url = f"{endpoint.provider.base_url.rstrip('/')}/{quote(name, safe='/@:')}:{method}"
-    return HttpRequest("POST", url, tuple(headers), codec.encode(body))
+    return codec.encode(body)
 
 
 # --- generationConfig -------------------------------------------------------------------------------------------------

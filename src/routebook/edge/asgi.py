@@ -18,7 +18,7 @@ from routebook.corridor.exchange import exchange
 from routebook.corridor.ports import App, Arrival, Watcher
 from routebook.dialects.base import Surface
 from routebook.edge.cors import with_cors
-from routebook.edge.surfaces import BY_PATH
+from routebook.edge.surfaces import surface_at, with_key
 from routebook.wire import heads
 from routebook.wire.bulk import LARGE, LargeBody
 
@@ -151,16 +151,19 @@ class Edge:
             await self._control(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        row = BY_PATH.get(scope["path"])
-        if row is None or scope["method"] != "POST":
+        surface = None
+        if scope["method"] == "POST":
+            surface = surface_at(scope["path"], scope.get("query_string", b"").decode("latin-1"), self._surfaces)
+        if surface is None:
             await self._control(scope, receive, send)
             return
-        await self._infer(self._surfaces[row.surface], scope, receive, send)
+        await self._infer(surface, scope, receive, send)
 
     async def _infer(self, surface: Surface, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app()
         accepted_ns = app.now_ns()
         headers = header_map(scope["headers"])
+        headers = with_key(headers, scope.get("query_string", b"").decode("latin-1"), surface)
         try:
             body = await read_body(headers, receive, app.settings.limits.body_bytes)
         except Fault as fault:

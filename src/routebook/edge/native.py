@@ -25,7 +25,7 @@ from routebook.edge.framing import CONTINUE, Heads
 from routebook.edge.incoming import Reader
 from routebook.edge.replies import NativeReply
 from routebook.edge.request import Request
-from routebook.edge.surfaces import BY_PATH, INFERENCE
+from routebook.edge.surfaces import BY_PATH, INFERENCE, surface_at, with_key
 from routebook.observe.clock import NS
 from routebook.observe.log import log
 
@@ -123,9 +123,14 @@ class Edge:
         if request.method != b"POST":
             return None
         surface = self.inferring.get(request.target)
-        if surface is None:
-            row = BY_PATH.get(unquote(path_of(request.target)[0].decode("ascii")))
-            return None if row is None else self.surfaces[row.surface]
+        return self._surface_of(request) if surface is None else surface
+
+    def _surface_of(self, request: Request) -> Surface | None:
+        path, query = path_of(request.target)
+        asked = query.decode("ascii", "replace")
+        surface = surface_at(unquote(path.decode("ascii", "replace")), asked, self.surfaces)
+        if surface is not None:
+            request.headers = with_key(request.headers, asked, surface)
         return surface
 
 

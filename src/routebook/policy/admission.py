@@ -24,18 +24,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def credential(headers: Mapping[str, str]) -> str:
-    """The key string of `Authorization: Bearer <key>`, else of `x-api-key` (what Anthropic clients send).
+    """The key string of `Authorization: Bearer <key>`, else of `x-api-key` (what Anthropic clients send), else of
+    `x-goog-api-key` (what Gemini clients send).
 
-    `headers` has lower-case names or ignores case. Where both are sent the bearer counts: some clients fill
-    `x-api-key` with a placeholder. Raises Unauthenticated without either.
+    `headers` has lower-case names or ignores case. Where several are sent the bearer counts: some clients fill
+    `x-api-key` with a placeholder. Raises Unauthenticated without any.
     """
     scheme, _, token = headers.get("authorization", "").strip().partition(" ")
     token = token.strip()
     if scheme.lower() == "bearer" and token:
         return token
-    token = headers.get("x-api-key", "").strip()
-    if token:
-        return token
+    for name in ("x-api-key", "x-goog-api-key"):
+        token = headers.get(name, "").strip()
+        if token:
+            return token
     raise Unauthenticated(MISSING)
 
 
