@@ -65,6 +65,8 @@ def tail(
         with Watch(load_settings(config, os.environ).home) as watch:
             for call in await _newest(books, store, which, number):
                 printer.show(call)
+            for book in books:
+                book.close()  # a segment that its owner removes meanwhile is not to be kept on the disk by us
             while follow:
                 for call in watch.ended():
                     if which(call):
