@@ -123,7 +123,7 @@ def endpoint(vendor: str | None = None, **more: Any) -> Endpoint:
     provider = Provider(
         slug="acme", name="Acme", dialect="openai_responses", base_url="https://api.acme.test/v1/", vendor=vendor
     )
-    return Endpoint(id="e1", model="acme/large", provider=provider, upstream_model="large-2026", **more)
+    return Endpoint(id="e1", model="acme/large", provider=provider, upstream_model="large-2026", tag="acme", **more)
 
 
 def built(call: Call, *, vendors: Mapping[str, Vendor] | None = None, **more: Any) -> tuple[dict[str, Any], list[str]]:
