@@ -101,10 +101,10 @@ class MemoryStore:
                 self._by_id[call.id] = (daybook, call.n)
         for each in amendments:
             place, revised = (each.daybook, each.n), sheets.revision_in(each.blob)
-            if each.daybook != daybook and revised is not None and place not in self._calls:
-                if revised.accepted_ns < self._kept_since:
-                    _add(self._retired, sheets.posting_of_revision(revised))
-                    continue
+            gone = revised is not None and place not in self._calls and revised.accepted_ns < self._kept_since
+            if each.daybook != daybook and revised is not None and gone:
+                _add(self._retired, sheets.posting_of_revision(revised))
+                continue
             self._amendments.setdefault(place, {})[each.daybook != daybook, daybook, each.seq] = each
         for posting in postings:
             _add(self._spend, posting)
