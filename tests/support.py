@@ -18,12 +18,14 @@ from routebook.core.catalog import Accounting, Catalog, Endpoint, Model, Provide
 from routebook.core.money import Override, Prices, PriceSheet
 from routebook.core.people import Key
 from routebook.corridor.exchange import exchange
+from routebook.corridor.fleet import Fleet
 from routebook.corridor.ports import App, Arrival, MediaFetch, Moderator
 from routebook.corridor.promises import Promises
 from routebook.daybook.book import FileDaybook
 from routebook.dialects import registry
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People, hash_of
 from routebook.observe.clock import SystemDice
 from routebook.observe.metrics import Metrics
@@ -193,6 +195,7 @@ async def raise_stage(
     dice = LoadedDice()
     daybook = FileDaybook(home, accounting=accounting, dice=dice)
     transport = ScriptedTransport(clock, open_ended=True)
+    book = Book()
     app = App(
         settings=settings,
         accounting=accounting,
@@ -200,7 +203,8 @@ async def raise_stage(
         dice=dice,
         catalog=models or catalog(),
         people=people,
-        book=Book(),
+        book=book,
+        leases=Leases(book, store, daybook.name, clock.now_ns),
         apps=Apps(store),
         daybook=daybook,
         store=store,
@@ -210,6 +214,8 @@ async def raise_stage(
         upstreams=registry.upstreams({}),
         metrics=Metrics(),
         moderator=moderator,
+        # Scenarios say who is asked and then whom: nobody is drawn.
+        fleet=Fleet(msgspec.structs.replace(settings.routing, balance="order")),
         promises=Promises(
             store, daybook.name, settings.idempotency, lambda: Secret("at rest"), SystemDice(), clock.now_ns
         ),

@@ -26,9 +26,11 @@ from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
 from routebook.core.errors import Unavailable
+from routebook.corridor.fleet import Fleet
 from routebook.corridor.ports import App, Moderator
 from routebook.corridor.promises import Promises
 from routebook.corridor.promises import recover as recover_promises
+from routebook.corridor.reclaim import Reclaimer
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.folder import DaybookLocked
@@ -40,12 +42,14 @@ from routebook.daybook.segments import Sizes
 from routebook.daybook.standing import Standings
 from routebook.dialects import registry
 from routebook.edge.asgi import Edge
+from routebook.edge.inside import Inside, Neighbours, verbs_of
 from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
 from routebook.edge.native import Edge as NativeEdge
 from routebook.edge.native_server import NativeServer
 from routebook.edge.server import HttpServer, Server
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People
 from routebook.ledger.retention import Retention
 from routebook.ledger.ship import Shipper, restore
@@ -94,6 +98,7 @@ class Gateway:
     _counter: TokenCounter | None = field(init=False, default=None)
     _clock: SystemClock = field(init=False)
     _siblings: Siblings = field(init=False)
+    _inside: Inside = field(init=False)
     _standings: Standings = field(init=False)
     _repriced: Follower = field(init=False)
     _tls: ssl.SSLContext | None = field(init=False)
@@ -128,6 +133,8 @@ class Gateway:
         self._repriced = Follower(home, store)
         await self._repriced.begin()
         await restore(book, store, [daybook])
+        leases = Leases(book, store, daybook.name, self._clock.now_ns, workers=workers)
+        await leases.begin()
         await people.refresh(store)
         await apps.refresh()
         self._transport = Client(proxies=proxies_from_environment(self.environ))
@@ -143,6 +150,7 @@ class Gateway:
             catalog=self.stock.catalog,
             people=people,
             book=book,
+            leases=leases,
             apps=apps,
             daybook=daybook,
             store=store,
@@ -154,15 +162,27 @@ class Gateway:
             passthrough=self.stock.passthrough,
             moderator=self.moderator,
             counter=self._counter,
+            fleet=Fleet(settings.routing),
             promises=promises,
         )
         self._daybook = daybook
-        self._shipper = Shipper(daybook, store)
+        self._shipper = Shipper(daybook, store, carry=leases.ship)
         self._stop_shipping = asyncio.Event()
         surfaces = registry.surfaces()
         self._siblings = Siblings(home)
         self._standings = Standings(home)
-        control = control_app(self.app, surfaces["openai_chat"], self.readiness, self._siblings.read, self._standings)
+        neighbours = Neighbours(home)
+        leases.recall = neighbours.recall
+        self._inside = Inside(folder.root(home) / daybook.name, verbs_of(self.app))
+        await self._inside.start()
+        control = control_app(
+            self.app,
+            surfaces["openai_chat"],
+            self.readiness,
+            self._siblings.read,
+            self._standings,
+            neighbours.cancel,
+        )
         self.edge = Edge(lambda: self.app, surfaces, control)
         self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())
         if daybook.recovered:
@@ -236,6 +256,10 @@ class Gateway:
             task.cancel()
         await asyncio.gather(shipper, *others, return_exceptions=True)
         shipped = await self._all_shipped()
+        if shipped:
+            with contextlib.suppress(Unavailable):
+                await self.app.leases.end()
+        await self._inside.close()
         await self._transport.aclose()
         await self._daybook.aclose()
         self._siblings.close()
@@ -273,6 +297,7 @@ class Gateway:
         return False
 
     async def _sweep(self) -> None:
+        reclaimer = Reclaimer(self.app)
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self._clock.follow()
@@ -283,6 +308,7 @@ class Gateway:
                     entry.tick(now_ns)
                 except Exception:
                     log.exception("the sweep failed on generation %s", entry.intent.id)
+            reclaimer.look(now_ns)
 
     async def _refresh(self) -> None:
         while True:
@@ -292,6 +318,10 @@ class Gateway:
             except Exception as error:
                 # Keys stay as they were: trouble of ours is never a 401.
                 log.warning("keys could not be read again: %s", error)
+            try:
+                await self.app.leases.tidy(self.app.people)
+            except Exception as error:
+                log.warning("money that is not needed here could not be given back: %s", error)
             try:
                 await self._repriced.follow(self.app.book)
             except Exception as error:
@@ -352,6 +382,7 @@ async def take_over(home: Path, workers: int, store: Store, accounting: Accounti
             while shipped := await shipper.ship_once():
                 rows += shipped
             taken += rows > 0
+            await store.forfeit(name)  # all that it was lent and did not spend
         finally:
             await book.aclose()
     return taken

@@ -282,7 +282,12 @@ async def test_what_the_provider_calls_itself_is_kept_and_not_shown(stage: Stage
 async def test_what_cannot_be_honoured_is_on_the_record(stage: Stage) -> None:
     await stage.play(
         ask(
-            "lab/plain", stream=False, temperature=0.5, top_p=0.5, plugins=[{"id": "web"}], provider={"sort": "latency"}
+            "lab/plain",
+            stream=False,
+            temperature=0.5,
+            top_p=0.5,
+            plugins=[{"id": "web"}],
+            provider={"options": {"acme": {"x": 1}}},
         ),
         row("intent"),
         asked("acme", plugins=None, top_p=None),
@@ -291,10 +296,7 @@ async def test_what_cannot_be_honoured_is_on_the_record(stage: Stage) -> None:
             "done",
             losses=[
                 {"parameter": "plugins", "detail": "the gateway runs no plugins"},
-                {
-                    "parameter": "provider.sort",
-                    "detail": "latency is not measured by this version; configured order is used",
-                },
+                {"parameter": "provider.options", "detail": "not passed on to providers"},
                 {"parameter": "top_p", "detail": "not among the endpoint's supported parameters"},
             ],
         ),

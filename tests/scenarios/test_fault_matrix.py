@@ -25,6 +25,7 @@ TABLE: dict[type[Fault], tuple[int, str, str]] = {
     errors.NotFound: (404, "not_found", "error"),
     errors.RequestTimeout: (408, "timeout", "error"),
     errors.Conflict: (409, "unmapped", "error"),
+    errors.Cancelled: (499, "unmapped", "error"),
     errors.TooLarge: (413, "payload_too_large", "error"),
     errors.RateLimited: (429, "rate_limit_exceeded", "error"),
     errors.Internal: (500, "server", "error"),
@@ -73,6 +74,7 @@ async def test_before_content_every_fault_has_its_true_status_and_envelope(
         body(error=status, error_type=error_type, message=...),
         ENDED,
     )
+    stage.app.fleet.attempts = 1
     if issubclass(kind, UpstreamFault):
         await stage.play(
             ask("lab/solo", stream=streamed), row("intent"), asked("acme"), Says(SENT, Lost(kind())), *told

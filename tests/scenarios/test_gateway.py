@@ -70,7 +70,7 @@ GOOD = (SENT, JSON, answer("Hi", 10, 2), END)
         (ask("lab/solo", provider={"only": ["nobody"]}), 404, "not_found"),
         (ask("lab/solo", provider={"zdr": True}), 404, "not_found"),
         (ask("lab/solo", bytes_long=33 * 2**20), 413, "payload_too_large"),
-        (ask("lab/solo", key=LIMITED_KEY, max_tokens=4000), 402, "payment_required"),
+        (ask("lab/solo", key=LIMITED_KEY, max_tokens=4000, bytes_long=16_000), 402, "payment_required"),
     ],
     ids=["no key", "unknown key", "management key", "no json", "type", "model", "only", "zdr", "large", "budget"],
 )
@@ -116,7 +116,7 @@ async def test_a_running_call_holds_its_bound_and_gives_it_back_for_the_charge(s
 
 
 async def test_calls_that_run_at_once_cannot_hold_more_than_the_limit(stage: Stage) -> None:
-    call = ask("lab/solo", key=LIMITED_KEY, stream=False, max_tokens=2000)
+    call = ask("lab/solo", key=LIMITED_KEY, stream=False, max_tokens=3000)
     await stage.play(call, row("intent"), asked("acme"))
     await stage.play(call, begun(402), body(error=402, error_type="payment_required"), ENDED)
     await stage.play(Says(*GOOD), row("done"), begun(200), body(), ENDED)

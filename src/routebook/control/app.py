@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from routebook.control import account, catalog, generation, health, keys, ledger
+from routebook.control.desk import is_known
 from routebook.core.errors import Fault, Internal, NotFound
 from routebook.dialects.base import Surface
 from routebook.observe.log import log
@@ -28,14 +29,20 @@ def control_app(
     ready: Callable[[], health.Readiness],
     elsewhere: generation.Elsewhere = generation.nowhere,
     daybooks: ledger.Daybooks | None = None,
+    cancel_elsewhere: generation.CancelElsewhere = generation.nobody_cancels,
 ) -> Starlette:
     """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not;
-    `elsewhere` reads the daybooks of other workers; `daybooks` looks at all of this host."""
+    `elsewhere` reads the daybooks of other workers; `daybooks` looks at all of this host;
+    `cancel_elsewhere` has other workers stop a call."""
     api: list[BaseRoute] = [
-        *catalog.routes(lambda: app.catalog),
+        *catalog.routes(
+            lambda: app.catalog,
+            lambda endpoint_id: app.fleet.health.listing(endpoint_id, app.now_ns()),
+            lambda request: is_known(request, app.people, app.now_ns()),
+        ),
         *keys.routes(app),
         *account.routes(app),
-        *generation.routes(app, elsewhere),
+        *generation.routes(app, elsewhere, cancel_elsewhere),
         *(() if daybooks is None else ledger.routes(app, daybooks)),
     ]
     routes: list[BaseRoute] = [*health.routes(app.metrics, ready), *(Mount(base, routes=api) for base in BASES)]

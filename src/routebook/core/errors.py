@@ -11,6 +11,7 @@
     ├── Conflict               409     conflict
     ├── TooLarge               413     payload_too_large
     ├── RateLimited            429     rate_limit_exceeded
+    ├── Cancelled              499     unmapped
     ├── Internal               500     server
     ├── Unavailable            503     provider_overloaded      (our own infrastructure)
     └── UpstreamFault          502     provider_unavailable     (a provider did it; `status` is what the caller sees)
@@ -23,7 +24,7 @@
         └── UpstreamGarbage    502     provider_unavailable     (not the dialect that was promised)
 
 The message of a fault is safe to show: it never holds a secret, a provider's key or a stack trace, and it says what to
-do next. `ClientGone` is not a fault: nobody is left to be told.
+do next. `ClientGone` and `Halted` are no faults: nobody is left to be told, or nothing is wrong.
 Source of statuses and types: the API's error table (inference API, section 14).
 """
 
@@ -34,6 +35,11 @@ from typing import Any, ClassVar
 
 class ClientGone(Exception):
     """The caller hung up before the answer ended."""
+
+
+class Halted(ClientGone):
+    """The answer is ended before the provider ends it, on purpose: the call was cancelled by request, or its budget
+    covers no more. The caller is there and gets a proper end."""
 
 
 class Fault(Exception):
@@ -61,6 +67,13 @@ class Fault(Exception):
         self.metadata: dict[str, Any] = metadata or {}
         self.retry_after = retry_after
         """Seconds until a retry makes sense, if anybody said so."""
+
+
+class Cancelled(Fault):
+    """The generation was cancelled by request; send it again if you want its answer."""
+
+    status = 499
+    error_type = "unmapped"
 
 
 class BadRequest(Fault):

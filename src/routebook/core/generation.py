@@ -112,6 +112,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     delivered_bytes: int = 0
     usage: Usage | None = None
     pricing: PriceSheet | None = None
+    hold: Decimal | None = None
+    """USD reserved by now, where that is not what the intent says"""
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -150,6 +152,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """{status, type, message} as the caller was told"""
     response_cache_source_id: str | None = None
     interrupted: bool = False
+    hold: Decimal | None = None
+    """USD that were reserved at the end, where that is not what the intent says"""
 
 
 class Revision(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -216,6 +220,15 @@ class Folded(msgspec.Struct, frozen=True):
     """terminal state, None while open"""
     amendments: tuple[Amendment, ...] = ()
     """those of other daybooks, which are in the store alone, after the call's own"""
+
+    @property
+    def hold(self) -> Decimal | None:
+        """USD reserved for the call, as far as is known: it may have grown since the intent."""
+        if self.outcome is not None and self.outcome.hold is not None:
+            return self.outcome.hold
+        if self.progress is not None and self.progress.hold is not None:
+            return self.progress.hold
+        return self.intent.hold
 
     @property
     def revisions(self) -> tuple[Revision, ...]:

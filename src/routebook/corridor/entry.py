@@ -7,11 +7,13 @@ The entry also hears from both sides: from the caller's connection (gone, full, 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Collection, Coroutine
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import ClientGone, Fault, Unavailable
+from routebook.core.errors import ClientGone, Fault, Halted, Unavailable
 from routebook.core.events import Delta, Event, Plain
 from routebook.core.generation import AttemptRow, Intent, Progress
 from routebook.core.ids import RANDOM_GENERATION, RANDOM_REQUEST, generation_id, request_id
@@ -20,10 +22,13 @@ from routebook.corridor.answer import Answer
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.plan import Held
 from routebook.corridor.ports import App
+from routebook.corridor.reach import Reach
 from routebook.dialects.base import Stamp
 from routebook.observe.clock import NS
 from routebook.policy.attribution import Attribution, attribution
 from routebook.wire.text import texts
+
+T = TypeVar("T")
 
 WRITE_STALL_NS = 60 * NS
 """A caller who reads nothing for this long has gone."""
@@ -52,10 +57,13 @@ class Entry:
         "cancelled",
         "current",
         "delivered",
+        "halt",
         "held",
         "intent",
+        "left",
         "losses",
         "moderation_ns",
+        "reach",
         "settled",
         "stopped",
         "text",
@@ -76,7 +84,11 @@ class Entry:
         """of the attempt that answered"""
         self.moderation_ns: int | None = None
         self.cancelled = False
-        """the caller left before the answer had ended"""
+        """the caller left before the answer had ended, or somebody had the call cancelled"""
+        self.left = False
+        """the caller left: there is nobody to be told how it ended"""
+        self.halt: str | None = None
+        """`cancelled` or `budget`: why the answer ends before its provider ends it, with its caller there"""
         self.stopped: Fault | None = None
         """why the gateway itself ended the call"""
         self.delivered: tuple[int, int] | None = None
@@ -90,8 +102,22 @@ class Entry:
         self._gone_ns: int | None = None
         self._progress_ns = intent.accepted_ns
         self._progress_frames = 0
+        self.reach = None if held.tokens is None else Reach(self, held.tokens)
+        """where the answer has to be stopped or its hold extended; None: the hold covers all of it"""
         self.text: list[str] | None = [] if app.counter is not None else None
         """the answer's text, kept only while a reference counter wants it"""
+
+    async def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for what is no provider; given up when the call ends meanwhile. Raises ClientGone, or the Fault that
+        the gateway ended the call with."""
+        self.waiting = task = asyncio.ensure_future(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            self.check()  # the caller left, or the gateway ended the call; else it is this task that was cancelled
+            raise
+        finally:
+            self.waiting = None
 
     def try_with(self, attempt: Attempt, losses: Losses) -> None:
         """That attempt is the current one from here on."""
@@ -127,28 +153,64 @@ class Entry:
                     self.text += [part for part in (event.reasoning, event.text) if part]
         if not self.cancelled:
             self.answer.events(events, now_ns)
+        reach, attempt = self.reach, self.current
+        if reach is not None and attempt is not None and attempt.meter.delivered_bytes >= reach.alarm:
+            reach.near(attempt)
 
     # --- the caller's connection ------------------------------------------------------------------------------
 
     def gone(self) -> None:
         """The caller left. Close the provider's socket where that stops the bill, else read on within a cap."""
-        attempt = self.current
-        if self.settled or self.cancelled:
+        if self.settled or self.left:
             return
+        self.left = self.cancelled or self._withdraw(ClientGone())
+
+    def cancel(self) -> bool:
+        """Somebody who may had the call stopped, and its caller is there: what is known of it by then is its answer.
+
+        False if there is nothing to stop: it has ended, or its provider has finished.
+        """
+        if self.settled or self.stopped is not None or self.halt == "budget":
+            return False
+        if self.cancelled:
+            return True
+        self.halt = "cancelled"
+        if not self._withdraw(Halted()):
+            self.halt = None
+            return False
+        return True
+
+    def _withdraw(self, why: ClientGone) -> bool:
+        """Nobody wants the rest. False if all was said by then."""
+        attempt = self.current
         self._full_since_ns = None
         if attempt is not None:
             attempt.resume()
             if attempt.meter.finished:
-                return  # the answer was made, and they have had what they wanted of it
+                return False  # the answer was made, and they have had what they wanted of it
         self.cancelled = True
         self._give_up()
         self._gone_ns = self.app.now_ns()
         self.note_delivered()
-        if attempt is None:
+        if attempt is not None:
+            billing = attempt.error is None and attempt.sent_ns is not None
+            if not billing or (self.call.stream and attempt.endpoint.provider.abortable):
+                attempt.abandon(why)
+        return True
+
+    def run_out(self) -> None:
+        """The budget covers no more of the answer: it ends here, as one that came to its limit."""
+        attempt = self.current
+        if attempt is None or attempt.over or self.cancelled:
             return
-        billing = attempt.error is None and attempt.sent_ns is not None
-        if not billing or (self.call.stream and attempt.endpoint.provider.abortable):
-            attempt.abandon(ClientGone())
+        self.halt = "budget"
+        assert self.reach is not None
+        attempt.abandon(Halted())
+
+    def go_on(self, attempt: Attempt) -> None:
+        """Whatever else the answer waited for has come; it goes on unless its caller is slow."""
+        if self._full_since_ns is None:
+            attempt.resume()
 
     def note_delivered(self) -> None:
         """The caller left, and has what was written until now."""
@@ -185,7 +247,7 @@ class Entry:
     def check(self) -> None:
         """Raises what forbids to ask one more provider: ClientGone, or the Fault the gateway stopped the call with."""
         if self.cancelled:
-            raise ClientGone
+            raise ClientGone if self.halt is None else Halted
         if self.stopped is not None:
             raise self.stopped
 
@@ -201,14 +263,18 @@ class Entry:
             cap_ns = int(self.app.settings.timeouts.drain_cancelled * NS)
             if self._gone_ns is not None and now_ns - self._gone_ns > cap_ns:
                 attempt.abandon(ClientGone())
-            self._note_progress(attempt, now_ns)
-        if not self.cancelled and self._full_since_ns is None:
+            moved = attempt.meter.frames != self._progress_frames
+            if moved and now_ns - self._progress_ns >= PROGRESS_NS:
+                self.note_progress(now_ns)
+        if not self.left and self._full_since_ns is None:
             self.answer.keep_alive(self.intent.accepted_ns, now_ns)
 
-    def _note_progress(self, attempt: Attempt, now_ns: int) -> None:
-        meter = attempt.meter
-        if meter.frames == self._progress_frames or now_ns - self._progress_ns < PROGRESS_NS or self.settled:
+    def note_progress(self, now_ns: int) -> None:
+        """How far the answer is, for whoever has to estimate it should this process die."""
+        attempt = self.current
+        if attempt is None or self.settled:
             return
+        meter = attempt.meter
         self._progress_ns = now_ns
         self._progress_frames = meter.frames
         row = Progress(
@@ -221,8 +287,14 @@ class Entry:
             delivered_bytes=meter.delivered_bytes,
             usage=meter.usage,
             pricing=attempt.endpoint.pricing,
+            hold=self.hold,
         )
         self.app.daybook.note(self.intent.id, self.intent.n, row)
+
+    @property
+    def hold(self) -> Decimal | None:
+        """What is on hold now; None if that is what the intent says."""
+        return self.held.hold.amount if self.reach is not None and self.reach.extended else None
 
     def attempt_rows(self, usage: Usage | None = None) -> tuple[AttemptRow, ...]:
         """The children of the record. `usage`: the outcome's, where it speaks for the last of them."""
@@ -230,6 +302,11 @@ class Entry:
         if len(attempts) == 1:
             return (attempts[0].row(usage),)
         return tuple([attempt.row(usage if attempt is self.current else None) for attempt in attempts])
+
+
+def cancel(entries: Collection[Entry], id: str) -> bool:
+    """Have the call of that id stopped if it is among these; whether it will stop."""
+    return any(entry.cancel() for entry in list(entries) if entry.intent.id == id)
 
 
 async def enter(held: Held, answer: Answer, app: App) -> Entry:
@@ -247,6 +324,7 @@ async def enter(held: Held, answer: Answer, app: App) -> Entry:
     except BaseException:
         app.book.release(held.hold)
         raise
+    held.hold.id = intent.id
     entry = Entry(held, intent, answer, app)
     app.entries.add(entry)
     answer.bind(intent.id, writer, call.stream, entry)

@@ -17,7 +17,7 @@ from routebook.corridor.answer import Answer
 from routebook.corridor.dispatch import dispatch
 from routebook.corridor.entry import enter
 from routebook.corridor.idempotency import HEADER, Keeper, once
-from routebook.corridor.plan import draw_plan, reserve
+from routebook.corridor.plan import borrow, draw_plan, reserve
 from routebook.corridor.ports import App, Arrival, Reply
 from routebook.corridor.relay import relay
 from routebook.corridor.settle import settle
@@ -36,7 +36,7 @@ async def _exchange(arrival: Arrival, reply: Reply, app: App, keeper: Keeper | N
     try:
         admitted = admit(arrival, app)  # who is asking, may they, and what
         plan = draw_plan(admitted, app)  # which endpoints, and the most it can cost
-        held = reserve(plan, app)  # money put aside
+        held = reserve(plan, app) or await borrow(plan, app)  # money put aside
         entry = await enter(held, answer, app)  # an id, and a place in the book
     except Fault as fault:
         answer.refuse(fault)

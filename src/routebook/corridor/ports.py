@@ -12,11 +12,13 @@ import msgspec
 from routebook.config.settings import Settings
 from routebook.core.call import Call
 from routebook.core.catalog import Accounting, Catalog, Model
+from routebook.corridor.fleet import Fleet
 from routebook.corridor.promises import Promises
 from routebook.daybook.port import Daybook
 from routebook.dialects.base import Surface, Upstream
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People
 from routebook.observe.clock import Clock, Dice
 from routebook.observe.metrics import Metrics
@@ -116,6 +118,7 @@ class App:
     catalog: Catalog
     people: People
     book: Book
+    leases: Leases
     apps: Apps
     daybook: Daybook
     store: Store
@@ -129,6 +132,8 @@ class App:
     """offers a model of a provider with an open catalogue"""
     moderator: Moderator | None = None
     counter: ReferenceCounter | None = None
+    fleet: Fleet = field(default_factory=Fleet)
+    """what was learnt of the endpoints; fed by every attempt"""
     promises: Promises | None = None
     """what requests with an Idempotency-Key were promised; None: such requests are refused"""
     entries: set[Entry] = field(default_factory=set)

@@ -11,7 +11,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from routebook.core.errors import ClientGone, Fault, Forbidden, Internal
+from routebook.core.call import Loss
+from routebook.core.errors import Cancelled, ClientGone, Fault, Forbidden, Internal
+from routebook.core.events import Finish
 from routebook.core.generation import Outcome, State
 from routebook.core.money import ZERO, Charge
 from routebook.core.usage import Usage
@@ -69,14 +71,30 @@ async def _close(entry: Entry, error: BaseException | None) -> None:
         return
     _leave(entry, outcome.charge.total)
     app.metrics.settled(entry.intent, outcome, state)
-    if entry.cancelled:
+    if entry.left:
         answer.drop()
+    elif entry.halt is not None and fault is None:
+        _end_early(entry, outcome)
     elif fault is None or in_band:
         answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
     else:
         answer.refuse(fault)
     if entry.text is not None and app.counter is not None:
         app.counter.submit(entry.intent.id, entry.intent.n, entry.call, "".join(entry.text))
+
+
+def _end_early(entry: Entry, outcome: Outcome) -> None:
+    """The proper end of an answer that its provider did not end. A whole answer has no part that could be given."""
+    answer, attempt = entry.answer, entry.current
+    if not answer.streamed:
+        answer.refuse(Cancelled())
+        return
+    reason = "length" if entry.halt == "budget" else "stop"
+    served = attempt.endpoint if attempt is not None and attempt.first_ns is not None else None
+    answer.start(entry.stamp(served))
+    open_choices = attempt.meter.open_choices if attempt is not None else (0,)
+    answer.events([Finish(reason, entry.halt, index) for index in open_choices], entry.app.now_ns())
+    answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
 
 
 async def _write(entry: Entry, state: int, outcome: Outcome) -> None:
@@ -116,7 +134,7 @@ def _told(error: BaseException | None) -> Fault | None:
 def _state(entry: Entry, error: BaseException | None) -> int:
     if entry.cancelled:
         return State.CANCELLED
-    if error is None:
+    if error is None or entry.halt == "budget":
         return State.DONE
     return State.BLOCKED if isinstance(error, Forbidden) else State.ERROR
 
@@ -149,6 +167,8 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
     losses = entry.held.plan.losses
     if entry.losses is not None and entry.losses.items:
         losses += tuple(entry.losses.items)
+    if entry.halt == "budget":
+        losses += (Loss("max_tokens", "stopped: the key's limit covers no more"),)
     searches = usage.web_searches
     outcome = Outcome(
         ended_ns=entry.app.now_ns(),
@@ -176,6 +196,7 @@ def _outcome(entry: Entry, error: BaseException | None, fault: Fault | None) -> 
         delivered_bytes=size,
         losses=losses,
         error=_said(fault),
+        hold=entry.hold,
     )
     return outcome, _state(entry, error)
 
@@ -213,6 +234,8 @@ def _said(fault: Fault | None) -> dict[str, Any] | None:
 def _finish_reason(entry: Entry, attempt: Attempt | None, error: BaseException | None) -> str | None:
     if entry.cancelled:
         return None
+    if entry.halt == "budget":
+        return "length"
     if error is not None:
         return "error"
     return attempt.meter.finish_reason if attempt is not None else None

@@ -26,7 +26,7 @@ def interrupted(call: Folded, accounting: Accounting) -> Outcome:
             ended_ns=intent.accepted_ns,
             model=intent.model,
             usage_source="estimated",
-            charge=_charge(intent, Usage(), False, accounting, known=False),
+            charge=_charge(intent, intent.hold, Usage(), False, accounting, known=False),
             interrupted=True,
         )
     usage = progress.usage or Usage()
@@ -39,14 +39,17 @@ def interrupted(call: Folded, accounting: Accounting) -> Outcome:
         upstream_id=progress.upstream_id,
         usage=usage,
         usage_source="estimated",
-        charge=_charge(priced, usage, progress.frames > 0, accounting, known=progress.usage is not None),
+        charge=_charge(priced, call.hold, usage, progress.frames > 0, accounting, known=progress.usage is not None),
+        hold=progress.hold,
         delivered_frames=progress.frames,
         delivered_bytes=progress.delivered_bytes,
         interrupted=True,
     )
 
 
-def _charge(intent: Intent, usage: Usage, delivered: bool, accounting: Accounting, *, known: bool) -> Charge:
+def _charge(
+    intent: Intent, hold: Decimal | None, usage: Usage, delivered: bool, accounting: Accounting, *, known: bool
+) -> Charge:
     insured = known and is_insured(usage, None, delivered=delivered, cancelled=False)
     moment = datetime.fromtimestamp(intent.accepted_ns // 10**9, UTC)
     charge = price(
@@ -57,9 +60,9 @@ def _charge(intent: Intent, usage: Usage, delivered: bool, accounting: Accountin
         hhmm=moment.hour * 100 + moment.minute,
         insured=insured,
     )
-    if charge.lines is None or intent.hold is None or charge.total <= intent.hold:
+    if charge.lines is None or hold is None or charge.total <= hold:
         return charge
-    return _capped(charge, intent.hold)
+    return _capped(charge, hold)
 
 
 def _capped(charge: Charge, hold: Decimal) -> Charge:

@@ -132,7 +132,7 @@ def _post(rows: ReadOnlyDaybook, after: int, upto: int, book: Book) -> int:
         after = found[-1].seq
         for row in found:
             if (difference := difference_in(row.blob)) is not None:
-                book.replay(difference)
+                book.shipped([difference], own=False)
                 posted += 1
     return posted
 

@@ -1,12 +1,14 @@
 """Balances in memory: what each key has spent, what running calls hold, and whether another call fits its limit.
 
-One worker owns the book, so a hold is a comparison and an addition, with no await in between: any number of parallel
-calls stays within the limit as long as each charge stays within its hold. A charge is never cut to its hold: an excess
-is posted and flagged. The book starts from the store's days plus the daybook's rows that are not shipped yet.
+A worker has a book, and for every budget that its calls count against a purse: money that the store has lent to it
+(`ledger.leases`). A hold is a comparison and an addition on that purse, with no await in between, so any number of
+parallel calls stays within it, and all purses together stay within the limit. A charge is never cut to its hold: an
+excess is posted and flagged. The book starts from the store's days plus the daybook's rows that are not shipped yet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,122 +17,10 @@ from routebook.core.errors import PaymentRequired
 from routebook.core.money import ZERO, add, plain, subtract
 from routebook.core.people import Key
 from routebook.ledger import windows
+from routebook.ledger.purse import NO_PURSES, Budget, Purse, budgets_of
+from routebook.ledger.tally import Hold, Tally
+from routebook.store.lending import Lease, key_of, shipped
 from routebook.store.port import Posting, Spend
-
-_KEPT_DAYS = 48
-"""a month, the week around its first day, and days of a clock that was wrong for a while"""
-
-
-class _Sum:
-    """Money of one span of time: posted, and held by calls that are still running."""
-
-    __slots__ = ("byok", "held", "usage")
-
-    def __init__(self, usage: Decimal = ZERO, byok: Decimal = ZERO, held: Decimal = ZERO) -> None:
-        self.usage = usage
-        self.byok = byok
-        self.held = held
-
-    def post(self, usage: Decimal, byok: Decimal) -> None:
-        if usage:
-            self.usage = add(self.usage, usage)
-        if byok:
-            self.byok = add(self.byok, byok)
-
-    def plus(self, other: _Sum) -> _Sum:
-        return _Sum(add(self.usage, other.usage), add(self.byok, other.byok), add(self.held, other.held))
-
-
-class _Tally:
-    """One key: its whole life and its recent days.
-
-    A window is its current day plus what stood on its other days when it was last asked about: so a call touches two
-    sums, not one for each window. Holds of a key without a limit are only kept, and added up when somebody asks or the
-    key gets a limit: most keys have none.
-    """
-
-    __slots__ = ("at", "days", "loose", "others", "total")
-
-    def __init__(self) -> None:
-        self.total = _Sum()
-        self.days: dict[int, _Sum] = {}
-        self.at: int | None = None
-        """the day that `others` belongs to; None = to be added up again"""
-        self.others: tuple[_Sum, ...] = ()
-        self.loose: set[Hold] = set()
-        """holds that are in no sum yet"""
-
-    def span(self, reset: str | None, day: int) -> _Sum:
-        """The sum of the window of that kind that holds `day`."""
-        if self.loose:
-            self.firm_up()
-        if reset is None:
-            return self.total
-        if self.at != day:
-            self._turn(day)
-        others, today = self.others[windows.index(reset)], self.days.get(day)
-        return others if today is None else others.plus(today)
-
-    def _turn(self, day: int) -> None:
-        # Days after `day` count too: a clock that was ahead for a while must not leave spend out of the budget.
-        sums = [_Sum(), _Sum(), _Sum()]
-        for number, each in self.days.items():
-            for place, start in enumerate(windows.starts(day)):
-                if number >= start and number != day:
-                    sums[place] = sums[place].plus(each)
-        self.at, self.others = day, tuple(sums)
-
-    def post(self, day: int, usage: Decimal, byok: Decimal) -> None:
-        self.total.post(usage, byok)
-        self._day(day).post(usage, byok)
-
-    def hold(self, day: int, amount: Decimal) -> None:
-        """Add to what is held; a release adds the negative."""
-        sums, total = self._day(day), self.total
-        total.held = add(total.held, amount)
-        sums.held = add(sums.held, amount)
-
-    def firm_up(self) -> None:
-        """Add up the loose holds."""
-        for hold in self.loose:
-            self.hold(hold.day, hold.amount or ZERO)
-        self.loose.clear()
-
-    def _day(self, day: int) -> _Sum:
-        """The sum of a day, to be changed."""
-        if day != self.at:
-            self.at = None
-        sums = self.days.get(day)
-        if sums is None:
-            if len(self.days) >= _KEPT_DAYS:
-                # The oldest day is in no window any more; its spend stays in `total`. One that is held stays.
-                old = min((number for number, each in self.days.items() if not each.held), default=day)
-                self.days.pop(old, None)
-            sums = self.days[day] = _Sum()
-        return sums
-
-
-class Hold:
-    """Money reserved for one call. Exactly one of `Book.settle` and `Book.release` ends it."""
-
-    __slots__ = ("account", "amount", "byok_counts", "day", "key_hash", "limited", "open", "over_hold")
-
-    def __init__(self, key: Key, amount: Decimal | None, day: int, limited: bool) -> None:
-        self.key_hash = key.hash
-        self.account = key.account
-        self.amount = amount
-        """USD; None where nobody could say what the call may cost (unpriced, and the key has no limit)"""
-        self.day = day
-        """the day the call was accepted on: its spend belongs to that day, whenever it ends"""
-        self.limited = limited
-        """the amount counts against a limit of the key"""
-        self.byok_counts = key.include_byok_in_limit
-        self.open = True
-        self.over_hold = False
-        """set by settle: the charge was more than the amount"""
-
-    def __repr__(self) -> str:
-        return f"<Hold {self.amount} on {self.key_hash[:8]} {'open' if self.open else 'ended'}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +41,15 @@ class Book:
     """All balances of one worker. Times are nanoseconds of unix time, money is USD."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, _Tally] = {}
+        self._tallies: dict[str, Tally] = {}
         self._accounts: dict[str, Decimal] = {}
+        self._purses: dict[str, list[Purse]] = {}
+        """by budget"""
         self.holds_open = 0
         self.over_holds = 0
         """charges that were more than their hold, since the start"""
+
+    # --- the beginning ------------------------------------------------------------------------------------------------
 
     def load(self, spends: list[Spend]) -> None:
         """The store's days, once, into an empty book."""
@@ -163,29 +57,46 @@ class Book:
             raise AssertionError("a book is loaded once, before anything is posted to it")
         for spend in sorted(spends, key=lambda spend: spend.day):
             self._post(spend.key_hash, spend.account, windows.day_of_text(spend.day), spend.usage, spend.byok)
+            self._stored(spend.key_hash, windows.day_of_text(spend.day), spend.usage, spend.byok)
 
     def replay(self, posting: Posting) -> None:
-        """Calls of one key and day that are in the daybook and not in the store yet."""
+        """Calls that are in the daybook and not in the store yet."""
         self._post(posting.key_hash, posting.account, windows.day_of_text(posting.day), posting.usage, posting.byok)
 
-    def hold(self, key: Key, bound: Decimal | None, accepted_ns: int) -> Hold:
-        """Reserve `bound`, the most the call can cost; None = unpriced, nobody knows.
+    def take_up(self, leases: Iterable[Lease]) -> None:
+        """What the store has lent to this worker's daybook before, once, when everything is loaded and replayed."""
+        for lease in leases:
+            first, last = (windows.day_of_text(day) for day in (lease.window.first, lease.window.last))
+            self._purse(Budget(lease.window, ZERO, first, last)).lent(lease.amount)
 
-        Raises PaymentRequired if it does not fit the key's limit beside what is spent and held, and if the key has a
-        limit and the bound is unknown. A key without limit, and the operator's own, always gets its hold.
+    # --- the hot path -------------------------------------------------------------------------------------------------
+
+    def hold(self, key: Key, bound: Decimal | None, accepted_ns: int) -> Hold | None:
+        """Reserve `bound`, the most the call can cost; None = unpriced, nobody knows. Gives None where the purse of
+        this worker is too small: whether the limit is spent, `Leases.hold` finds out.
+
+        Raises PaymentRequired if the key has a limit and the bound is unknown. A key without limit, and the operator's
+        own, always gets its hold.
         """
         if bound is not None and (not bound.is_finite() or bound < 0):
             raise ValueError(f"a hold must be a positive amount or zero, not {bound}")
         day = windows.day_number(accepted_ns)
-        limited = key.limit is not None and not key.admin
-        tally = self._tally(key.hash)
-        if limited:
-            self._fits(key, tally.span(key.limit_reset, day), bound, accepted_ns)
-        hold = Hold(key, bound, day, limited)
-        if limited and bound:
-            tally.hold(day, bound)
-        elif bound:
-            tally.loose.add(hold)
+        tally = self._tallies.get(key.hash) or self._tally(key.hash)
+        purses = NO_PURSES
+        if key.limit is not None and not key.admin:
+            if bound is None:
+                raise self._unpriced(key, tally, day)
+            if tally.key is not key or not tally.first <= day <= tally.last:
+                self._turn(tally, key, day)
+            purses = tally.purses
+            if bound:
+                for purse in purses:
+                    if bound > purse.free:
+                        return None
+                for purse in purses:
+                    purse.free = subtract(purse.free, bound)
+        hold = Hold(key, bound, day, accepted_ns, purses)
+        tally.holds.add(hold)
         self.holds_open += 1
         return hold
 
@@ -195,20 +106,111 @@ class Book:
         Exactly once for each hold; a second end of a hold is an AssertionError.
         """
         self._end(hold)
+        amount, most = hold.amount, charge
+        for purse in hold.purses:
+            counted = add(charge, byok) if byok and purse.window.byok else charge
+            purse.free = subtract(add(purse.free, amount or ZERO), counted)
+            most = max(most, counted)
         self._post(hold.key_hash, hold.account, hold.day, charge, byok)
-        counted = add(charge, byok) if hold.byok_counts else charge
-        if hold.amount is not None and counted > hold.amount:
+        if amount is not None and most > amount:
             hold.over_hold = True
             self.over_holds += 1
 
     def release(self, hold: Hold) -> None:
         """Give a hold back without a charge, because the call was never written down. Exactly once, as settle."""
         self._end(hold)
+        for purse in hold.purses:
+            purse.free = add(purse.free, hold.amount or ZERO)
 
-    def held(self, key_hash: str) -> Decimal:
-        """What running calls of a key hold."""
+    # --- holds that change --------------------------------------------------------------------------------------------
+
+    def extend(self, hold: Hold, more: Decimal) -> bool:
+        """Hold that much more for a running call. False, and nothing happens, where a purse is too small."""
+        if hold.amount is None or any(more > purse.free for purse in hold.purses):
+            return False
+        for purse in hold.purses:
+            purse.free = subtract(purse.free, more)
+        hold.amount = add(hold.amount, more)
+        return True
+
+    def shrink(self, hold: Hold, amount: Decimal) -> None:
+        """Hold only that much. ValueError if it is more than what is held."""
+        if hold.amount is None or not 0 <= amount <= hold.amount:
+            raise ValueError(f"{hold!r} cannot shrink to {amount}")
+        for purse in hold.purses:
+            purse.free = add(purse.free, subtract(hold.amount, amount))
+        hold.amount = amount
+
+    # --- purses -------------------------------------------------------------------------------------------------------
+
+    def purses_of(self, key: Key, accepted_ns: int) -> tuple[Purse, ...]:
+        """What a call of that key at that time is paid from; nothing where it has no limit."""
+        tally, day = self._tally(key.hash), windows.day_number(accepted_ns)
+        self._turn(tally, key, day)
+        return tally.purses
+
+    def purses(self, budget: str | None = None) -> list[Purse]:
+        """All there are, or those of one budget."""
+        if budget is not None:
+            return list(self._purses.get(budget, ()))
+        return [purse for purses in self._purses.values() for purse in purses]
+
+    def idle(self, purse: Purse) -> bool:
+        """Nothing that it has to pay for is under way, or on its way to the store."""
+        tally = self._tallies.get(key_of(purse.window.budget))
+        if tally is None:
+            return True
+        if any(purse in hold.purses for hold in tally.holds):
+            return False
+        if purse.first <= 1:
+            return not tally.total.owing(purse.window.byok)
+        return not any(
+            sums.owing(purse.window.byok) for day, sums in tally.days.items() if purse.first <= day <= purse.last
+        )
+
+    def drop(self, purse: Purse) -> None:
+        """Forget a purse that is empty and idle."""
+        tally = self._tallies.get(key_of(purse.window.budget))
+        if tally is not None:
+            tally.key = None
+        left = self._purses[purse.window.budget]
+        left.remove(purse)
+        if not left:
+            del self._purses[purse.window.budget]
+
+    def shipped(self, postings: Iterable[Posting], own: bool = True) -> None:
+        """The store has posted these: calls of this worker, which were in the book already. With `own` false somebody
+        else's, which come to the book with it and were lent to nobody."""
+        postings = list(postings)
+        for posting in postings:
+            if not own:
+                self.replay(posting)
+            self._stored(posting.key_hash, windows.day_of_text(posting.day), posting.usage, posting.byok)
+        if not own:
+            return
+        for budget, day, usage, byok in shipped(postings):
+            for purse in self._purses.get(budget, ()):
+                if purse.window.holds(day):
+                    purse.shipped(usage, byok)
+
+    # --- what people ask ----------------------------------------------------------------------------------------------
+
+    def holds(self) -> Iterator[Hold]:
+        """Of all running calls."""
+        for tally in self._tallies.values():
+            yield from tally.holds
+
+    def held(self, key_hash: str, first: int = 0) -> Decimal:
+        """What running calls of a key hold; of those alone that were accepted since that day."""
         tally = self._tallies.get(key_hash)
-        return tally.span(None, 0).held if tally else ZERO
+        return tally.held(first) if tally else ZERO
+
+    def owing(self, purse: Purse) -> Decimal:
+        """What was charged to the purse's budget here and is not in the store yet."""
+        tally = self._tallies.get(key_of(purse.window.budget))
+        if tally is None:
+            return ZERO
+        return subtract(tally.outstanding(purse.first, purse.window.byok), tally.held(purse.first))
 
     def usage(self, key_hash: str, now_ns: int) -> Usages:
         """What a key has spent; zeros for a key that never called."""
@@ -216,51 +218,81 @@ class Book:
         if tally is None:
             return Usages()
         day = windows.day_number(now_ns)
-        sums = [tally.total, *(tally.span(reset, day) for reset in windows.RESETS)]
-        return Usages(*(each.usage for each in sums), *(each.byok for each in sums))
+        sums = [tally.spent(reset, day) for reset in (None, *windows.RESETS)]
+        return Usages(*(usage for usage, _ in sums), *(byok for _, byok in sums))
 
     def account_usage(self, account: str) -> Decimal:
         """What all keys of an account were charged, deleted ones included."""
         return self._accounts.get(account, ZERO)
 
-    def _tally(self, key_hash: str) -> _Tally:
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _tally(self, key_hash: str) -> Tally:
         tally = self._tallies.get(key_hash)
         if tally is None:
-            tally = self._tallies[key_hash] = _Tally()
+            tally = self._tallies[key_hash] = Tally()
         return tally
 
+    def _turn(self, tally: Tally, key: Key, day: int) -> None:
+        """From here on the tally's purses are those of that key, as it is now, on that day."""
+        budgets = budgets_of(key, day)
+        purses = tuple(self._purse(budget) for budget in budgets)
+        for purse in purses:
+            if purse.first < tally.first:
+                # The clock went back. What was spent and held while it was ahead counts, as long as it has not passed.
+                purse.free = subtract(purse.amount, tally.outstanding(purse.first, purse.window.byok))
+        tally.purses = purses
+        tally.first = max((budget.first for budget in budgets), default=0)
+        tally.last = min((budget.last for budget in budgets), default=0)
+        tally.key = key
+
+    def _purse(self, budget: Budget) -> Purse:
+        purses = self._purses.setdefault(budget.window.budget, [])
+        for purse in purses:
+            if purse.window == budget.window:
+                purse.budget = budget
+                return purse
+        purse = Purse(budget)
+        purses.append(purse)
+        tally = self._tallies.get(key_of(budget.window.budget))
+        if tally is not None:
+            # Calls that run already, from before the key had this limit, are paid from it as well.
+            purse.free = subtract(ZERO, tally.outstanding(purse.first, purse.window.byok))
+            for hold in tally.holds:
+                if purse.first <= hold.day:
+                    hold.purses = (*hold.purses, purse)
+        return purse
+
     def _post(self, key_hash: str, account: str, day: int, usage: Decimal, byok: Decimal) -> None:
-        self._tally(key_hash).post(day, usage, byok)
+        tally = self._tallies.get(key_hash) or self._tally(key_hash)
+        tally.post(day, usage, byok)
         if usage:
             self._accounts[account] = add(self._accounts.get(account, ZERO), usage)
+
+    def _stored(self, key_hash: str, day: int, usage: Decimal, byok: Decimal) -> None:
+        tally = self._tally(key_hash)
+        tally.total.store(usage, byok)
+        tally.day(day).store(usage, byok)
 
     def _end(self, hold: Hold) -> None:
         if not hold.open:
             raise AssertionError(f"{hold!r} was settled or released before")
         hold.open = False
         self.holds_open -= 1
-        if not hold.amount:
-            return
-        tally = self._tallies[hold.key_hash]
-        if hold in tally.loose:
-            tally.loose.remove(hold)
-        else:
-            # copy_negate: the minus sign would round to the default context
-            tally.hold(hold.day, hold.amount.copy_negate())
+        self._tallies[hold.key_hash].holds.remove(hold)
 
-    @staticmethod
-    def _fits(key: Key, span: _Sum, bound: Decimal | None, now_ns: int) -> None:
-        limit = key.limit if key.limit is not None else ZERO
-        spent = add(span.usage, span.byok) if key.include_byok_in_limit else span.usage
-        if bound is None:
-            raise PaymentRequired(
-                "This key has a spending limit and the model has no known price, so its cost cannot be kept within "
-                "the limit. Use a priced model, give the model a [models.endpoints.pricing] table, or set "
-                "accounting.unpriced_ceiling, the USD to reserve for such a call.",
-                metadata={"limit": limit, "spent": spent, "held": span.held},
-            )
-        if add(add(spent, span.held), bound) > limit:
-            raise _exceeded(key, limit, spent, span.held, bound, windows.next_reset(key.limit_reset, now_ns))
+    def _unpriced(self, key: Key, tally: Tally, day: int) -> PaymentRequired:
+        usage, byok = tally.spent(key.limit_reset, day)
+        return PaymentRequired(
+            "This key has a spending limit and the model has no known price, so its cost cannot be kept within "
+            "the limit. Use a priced model, give the model a [models.endpoints.pricing] table, or set "
+            "accounting.unpriced_ceiling, the USD to reserve for such a call.",
+            metadata={
+                "limit": key.limit,
+                "spent": add(usage, byok) if key.include_byok_in_limit else usage,
+                "held": tally.held(windows.span(key.limit_reset, day)[0]),
+            },
+        )
 
 
 def remaining(key: Key, usages: Usages) -> Decimal | None:
@@ -276,9 +308,9 @@ def remaining(key: Key, usages: Usages) -> Decimal | None:
     return subtract(key.limit, add(spent, byok) if key.include_byok_in_limit else spent)
 
 
-def _exceeded(
-    key: Key, limit: Decimal, spent: Decimal, held: Decimal, needed: Decimal, reset_at: str | None
-) -> PaymentRequired:
+def exceeded(key: Key, spent: Decimal, held: Decimal, needed: Decimal, now_ns: int) -> PaymentRequired:
+    """The refusal of a call that does not fit. USD; `held` by running calls, of this worker and of others."""
+    limit, reset_at = key.limit or ZERO, windows.next_reset(key.limit_reset, now_ns)
     every = {None: "", "daily": " a day", "weekly": " a week", "monthly": " a month"}[key.limit_reset]
     wait = f"wait for the reset at {reset_at}, " if reset_at else ""
     metadata: dict[str, Any] = {"limit": limit, "limit_reset": key.limit_reset, "spent": spent, "held": held}

@@ -146,7 +146,7 @@ def _entry(call: Folded, row: AttemptRow, usage: Usage, charge: Charge | None, l
         families=_families(said, row.endpoint_id, row.model),
         pending=usage.empty and row.sent_ns is not None and answered,
         estimated=last and (outcome.usage_source == "estimated" or outcome.interrupted),
-        hold=call.intent.hold,
+        hold=call.hold,
         own_key=row.is_byok,
     )
     return _priced(entry, usage, charge)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from routebook.core.errors import Unavailable
 from routebook.core.generation import Folded, Row, State
 from routebook.ledger.book import Book
 from routebook.ledger.posting import Batch
-from routebook.store.port import Amended, Store
+from routebook.store.port import Amended, Posting, Sheet, Store
 from routebook.wire.codec import pack
 
 _log = logging.getLogger("routebook.ledger")
@@ -105,12 +106,34 @@ class _Taker:
         return pack(folded.intent)
 
 
+class Carry(Protocol):
+    """`Store.ship`, or what does the same and more."""
+
+    async def __call__(
+        self,
+        daybook: str,
+        upto: int,
+        generations: Sequence[Sheet],
+        postings: Sequence[Posting],
+        amendments: Sequence[Amended] = (),
+    ) -> None: ...
+
+
 class Shipper:
     """Ships one daybook. `trouble` says why it is behind, None while it is not."""
 
-    def __init__(self, daybook: Shippable, store: Store, every: float = EVERY, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        daybook: Shippable,
+        store: Store,
+        every: float = EVERY,
+        patience: float = PATIENCE,
+        carry: Carry | None = None,
+    ) -> None:
+        """`carry` ships instead of the store itself: whoever has to know what was posted (`Leases.ship`)."""
         self._daybook = daybook
         self._store = store
+        self._carry = carry
         self._every = every
         self._patience = patience
         self._taker = _Taker(daybook)
@@ -133,7 +156,7 @@ class Shipper:
             await asyncio.sleep(0)
         if count:
             self._taker.finish(batch)
-            await self._store.ship(name, upto, batch.sheets, batch.postings(), amendments)
+            await (self._carry or self._store.ship)(name, upto, batch.sheets, batch.postings(), amendments)
             self._tell(upto)
         return count
 

@@ -100,7 +100,7 @@ class BookProof:
         id = call.intent.id
         self.charged += charge.total
         self.upstream += charge.upstream or ZERO
-        if call.intent.hold is not None and charge.total > call.intent.hold:
+        if call.hold is not None and charge.total > call.hold:
             self.lines.count("over_hold")
         for fault in charge_faults(id, charge):
             self.lines.fail(fault)

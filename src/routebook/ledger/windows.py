@@ -48,6 +48,21 @@ def window_start(reset: str | None, now_ns: int) -> int | None:
     return starts(day_number(now_ns))[index(reset)]
 
 
+def span(reset: str | None, day: int) -> tuple[int, int]:
+    """First and last day of the window that holds this day; of a limit without reset, of all days there are."""
+    if reset is None:
+        return 1, date.max.toordinal()
+    place = index(reset)
+    first = starts(day)[place]
+    return first, (day, first + 6, _month_end(first))[place]
+
+
+@lru_cache(maxsize=16)
+def _month_end(first: int) -> int:
+    moment = date.fromordinal(first)
+    return date(moment.year + moment.month // 12, moment.month % 12 + 1, 1).toordinal() - 1
+
+
 def index(reset: str) -> int:
     """Place of the window in `starts`. ValueError for an unknown reset."""
     place = _PLACES.get(reset)
@@ -60,15 +75,7 @@ def next_reset(reset: str | None, now_ns: int) -> str | None:
     """When the window ends and the next one begins, `YYYY-MM-DDT00:00:00Z`; None for a limit without reset."""
     if reset is None:
         return None
-    day = day_number(now_ns)
-    place = index(reset)
-    if place == 0:
-        end = day + 1
-    elif place == 1:
-        end = starts(day)[1] + 7
-    else:
-        moment = date.fromordinal(day)
-        end = date(moment.year + moment.month // 12, moment.month % 12 + 1, 1).toordinal()
+    end = span(reset, day_number(now_ns))[1] + 1
     return f"{day_text(end)}T00:00:00Z"
 
 

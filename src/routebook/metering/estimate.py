@@ -43,8 +43,9 @@ def completion_bound(call: Call, endpoint: Endpoint) -> int:
     return limit if choices is None or choices < 2 else limit * choices
 
 
-def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decimal | None:
-    """USD this call can cost at this endpoint at most; None if the endpoint has no price.
+def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting, completion: int | None = None) -> Decimal | None:
+    """USD this call can cost at this endpoint at most; None if the endpoint has no price. `completion`: so many tokens
+    of an answer instead of the most that there can be.
 
     Searches that a provider runs by itself are not in it: nobody can say beforehand how many there will be.
     """
@@ -54,7 +55,7 @@ def cost_bound(call: Call, endpoint: Endpoint, accounting: Accounting) -> Decima
         return None
     prompt_rate, completion_rate, cost, image, raised = worst
     cost = fma(prompt_bound(call, endpoint), prompt_rate, cost)
-    cost = fma(completion_bound(call, endpoint), completion_rate, cost)
+    cost = fma(completion_bound(call, endpoint) if completion is None else completion, completion_rate, cost)
     if call.media_prompt:
         cost = fma(call.media_prompt, image, cost)
     if raised is not None:

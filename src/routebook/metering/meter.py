@@ -50,6 +50,11 @@ class Meter(msgspec.Struct, eq=False):
             self._work_out()
         return self._reported
 
+    @property
+    def open_choices(self) -> tuple[int, ...]:
+        """Choices that have not ended; the first one if none was heard of."""
+        return tuple(sorted(self._open)) or ((0,) if not self._ended else ())
+
     def feed(self, event: Event) -> None:
         if isinstance(event, Plain):
             if event.index not in self._open:

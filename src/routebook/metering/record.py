@@ -18,6 +18,7 @@ from routebook.core.generation import AttemptRow, Folded, Intent, Outcome, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
 from routebook.core.usage import Usage
+from routebook.metering.estimate import tokens_of
 from routebook.metering.revision import charge_of, hidden_spend
 from routebook.wire import codec
 
@@ -171,7 +172,7 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "reference_tokens": tokenizer or "native",
         "counts": _reported(known.usage),
         "provider_usage": _provider_usage(known.usage.raw),
-        **_money(intent, end, charge),
+        **_money(folded, charge),
         "hidden_retry_spend": None if end is None else _text(hidden_spend(end, answered)),
         "revision": len(folded.revisions),
         "revisions": _revisions(folded),
@@ -179,10 +180,25 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "attempts": [_attempt(intent, row, answered) for row in known.attempts],
         "losses": [{"parameter": loss.parameter, "detail": loss.detail} for loss in known.losses],
         "delivered": {"frames": frames, "bytes": size},
+        "completion": None if end is None else _completion(end, charge),
         "error": known.error,
         "upstream": upstream,
         "daybook": None if place is None else {"name": place[0], "n": intent.n, "seq": folded.seq},
     }
+
+
+def _completion(end: Outcome, charge: Charge) -> dict[str, int | None]:
+    """The answer's tokens three times: what the caller had of them, what was made, and what the charge is for.
+
+    They differ where a call was cancelled: what was delivered is then counted from its frames and bytes.
+    """
+    made = end.usage.completion
+    had = made
+    if end.cancelled:
+        had = tokens_of(end.delivered_bytes, end.delivered_frames)
+        had = had if made is None else min(had, made)
+    billed = None if charge.unpriced else 0 if charge.insured or not charge.lines else made
+    return {"delivered": had, "generated": made, "billed": billed}
 
 
 def _provider_usage(raw: bytes | None) -> Any:
@@ -195,18 +211,18 @@ def _provider_usage(raw: bytes | None) -> Any:
         return raw.decode("utf-8", "replace")
 
 
-def _money(intent: Intent, end: Outcome | None, charge: Charge) -> dict[str, Any]:
-    charged = ZERO if end is None else end.charge.total
+def _money(folded: Folded, charge: Charge) -> dict[str, Any]:
+    hold, charged = folded.hold, ZERO if folded.outcome is None else folded.outcome.charge.total
     return {
-        "lines": None if end is None else _lines(charge),
+        "lines": None if folded.outcome is None else _lines(charge),
         "price_source": charge.price_source,
         "price_revision": charge.price_revision,
         "upstream_prompt_cost": _text(charge.upstream_prompt),
         "upstream_completion_cost": _text(charge.upstream_completion),
         "unpriced": charge.unpriced,
         "insured": charge.insured,
-        "hold": _text(intent.hold),
-        "over_hold": intent.hold is not None and charged > intent.hold,
+        "hold": _text(hold),
+        "over_hold": hold is not None and charged > hold,
     }
 
 

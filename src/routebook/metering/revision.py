@@ -111,7 +111,7 @@ def price_again(call: Folded, sheets: Sheets, accounting: Accounting) -> Charge 
         is_byok=outcome.is_byok,
         insured=_insured(outcome) if old.lines is None else old.insured,
     )
-    hold = call.intent.hold
+    hold = call.hold
     if outcome.interrupted and hold is not None and charge.total > hold:
         capped = Line("hold", subtract(hold, charge.total), note="interrupted: never charged above the call's hold")
         charge = replace(charge, total=tidy(hold), cache_discount=None, lines=(*(charge.lines or ()), capped))

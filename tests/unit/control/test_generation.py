@@ -19,6 +19,7 @@ from routebook.control.generation import routes
 from routebook.core.errors import Fault
 from routebook.core.generation import State
 from routebook.core.people import Key
+from routebook.corridor.entry import Entry
 from routebook.daybook.book import FileDaybook
 from routebook.ledger.book import Book
 from routebook.ledger.people import People, hash_of
@@ -42,6 +43,7 @@ class Desk:
     book: Book = field(default_factory=Book)
     credits: Decimal = Decimal(0)
     dice: Dice = field(default_factory=SystemDice)
+    entries: set[Entry] = field(default_factory=set)
 
     def now_ns(self) -> int:
         return SystemClock().now_ns()

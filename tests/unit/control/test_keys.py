@@ -240,11 +240,18 @@ async def test_two_changes_at_the_same_moment_both_count(call: Caller) -> None:
     assert [after[name] for change in changes for name in change] == ["New", True, 3, "daily"]
 
 
+def spend(call: Caller, key: Key, usage: str, byok: str = "0", at_ns: int = NOON) -> None:
+    """A call of a key without limit that costs so much."""
+    hold = call.desk.book.hold(key, None, at_ns)
+    assert hold is not None
+    call.desk.book.settle(hold, Decimal(usage), Decimal(byok))
+
+
 async def test_a_deleted_key_is_gone_and_its_spend_is_not(call: Caller) -> None:
     text, data = await call.make()
     key = call.desk.people.by_hash(data["hash"])
     assert key is not None
-    call.desk.book.settle(call.desk.book.hold(key, Decimal(1), NOON), Decimal(1))
+    spend(call, key, "1")
     assert await call("DELETE", f"/keys/{data['hash']}") == {"deleted": True}
     await call("GET", "/key", key=text, expect=401)
     await call("DELETE", f"/keys/{data['hash']}", expect=404)
@@ -262,8 +269,7 @@ async def test_what_a_key_has_spent_is_shown_to_the_last_digit_by_day_week_and_m
         (3, "0.000000000000000000000003", "0"),
         (40, "4", "0"),
     ):
-        hold = call.desk.book.hold(msgspec.structs.replace(key, limit=None), None, NOON - days * day)
-        call.desk.book.settle(hold, Decimal(usage), Decimal(byok))
+        spend(call, msgspec.structs.replace(key, limit=None), usage, byok, NOON - days * day)
     shown = {
         "limit": 10,
         "limit_remaining": Decimal("8.88"),
@@ -371,7 +377,7 @@ async def test_a_management_key_manages_its_own_account_and_sees_no_other(call: 
     key = call.desk.people.by_hash(made["data"]["hash"])
     assert key is not None
     assert (key.account, key.workspace_id) == ("acme", default_workspace("acme"))
-    call.desk.book.settle(call.desk.book.hold(key, None, NOON), Decimal("0.5"))
+    spend(call, key, "0.5")
     assert (await call("GET", "/credits", key=acme))["data"]["total_usage"] == Decimal("0.5")
     assert (await call("GET", "/credits", key=other))["data"]["total_usage"] == 0
 

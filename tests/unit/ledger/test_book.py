@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from routebook.core.errors import PaymentRequired
 from routebook.core.people import Key
-from routebook.ledger.book import Book, Hold, Usages, remaining
+from routebook.ledger.book import Usages, remaining
+from routebook.ledger.tally import Hold
 from routebook.ledger.windows import day_number, day_text, window_start
 from routebook.store.port import Posting, Spend
+
+from .till import Till
 
 D = Decimal
 DAY_NS = 86_400 * 1_000_000_000
@@ -32,7 +35,7 @@ def spend(day: str, usage: str, byok: str = "0", hash: str = "a" * 64) -> Spend:
 
 
 def test_a_call_fits_up_to_the_last_digit_of_the_limit() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     hold = book.hold(mine, D("0.9999999999999999999999999999999999999999"), NOON)
     with pytest.raises(PaymentRequired):
         book.hold(mine, D("0.0000000000000000000000000000000000000002"), NOON)
@@ -43,7 +46,7 @@ def test_a_call_fits_up_to_the_last_digit_of_the_limit() -> None:
 
 
 def test_a_refusal_says_what_is_spent_held_and_needed_when_it_resets_and_what_to_do() -> None:
-    book, mine = Book(), key("10", "monthly")
+    book, mine = Till(), key("10", "monthly")
     book.settle(book.hold(mine, D(6), NOON), D("5.25"))
     book.hold(mine, D("4.5"), NOON)
     with pytest.raises(PaymentRequired) as fault:
@@ -64,7 +67,7 @@ def test_a_refusal_says_what_is_spent_held_and_needed_when_it_resets_and_what_to
 
 
 def test_settling_gives_back_what_the_call_did_not_need() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     hold = book.hold(mine, D(1), NOON)
     with pytest.raises(PaymentRequired):
         book.hold(mine, D("0.1"), NOON)
@@ -74,7 +77,7 @@ def test_settling_gives_back_what_the_call_did_not_need() -> None:
 
 
 def test_a_released_hold_leaves_no_trace() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     book.release(book.hold(mine, D(1), NOON))
     assert book.usage(mine.hash, NOON) == Usages()
     assert book.holds_open == 0
@@ -84,7 +87,7 @@ def test_a_released_hold_leaves_no_trace() -> None:
 @pytest.mark.parametrize("first", ["settle", "release"])
 @pytest.mark.parametrize("second", ["settle", "release"])
 def test_a_hold_ends_once(first: str, second: str) -> None:
-    book = Book()
+    book = Till()
     hold = book.hold(key("1"), D("0.5"), NOON)
 
     def end(how: str) -> None:
@@ -98,7 +101,7 @@ def test_a_hold_ends_once(first: str, second: str) -> None:
 
 
 def test_a_charge_is_never_cut_to_its_hold_but_flagged() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     hold = book.hold(mine, D("0.5"), NOON)
     book.settle(hold, D("1.5"))
     assert hold.over_hold
@@ -111,7 +114,7 @@ def test_a_charge_is_never_cut_to_its_hold_but_flagged() -> None:
 
 
 def test_an_unpriced_call_is_refused_where_there_is_a_limit_and_let_through_where_there_is_none() -> None:
-    book = Book()
+    book = Till()
     with pytest.raises(PaymentRequired, match=r"no known price.*unpriced_ceiling"):
         book.hold(key("100"), None, NOON)
     hold = book.hold(key(), None, NOON)
@@ -120,7 +123,7 @@ def test_an_unpriced_call_is_refused_where_there_is_a_limit_and_let_through_wher
 
 
 def test_keys_without_limit_and_the_operators_own_always_get_their_hold() -> None:
-    book = Book()
+    book = Till()
     book.hold(key(), D("1e9"), NOON)
     book.hold(key("1", admin=True), D("1e9"), NOON)
 
@@ -128,11 +131,11 @@ def test_keys_without_limit_and_the_operators_own_always_get_their_hold() -> Non
 @pytest.mark.parametrize("amount", ["-0.1", "NaN", "Infinity"])
 def test_a_hold_that_is_no_amount_is_an_error(amount: str) -> None:
     with pytest.raises(ValueError, match="a hold must be"):
-        Book().hold(key("1"), D(amount), NOON)
+        Till().hold(key("1"), D(amount), NOON)
 
 
 def test_a_key_that_is_spent_out_still_gets_what_is_free() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     book.settle(book.hold(mine, D(1), NOON), D(1))
     book.settle(book.hold(mine, D(0), NOON), D(0))
     assert book.holds_open == 0
@@ -140,7 +143,7 @@ def test_a_key_that_is_spent_out_still_gets_what_is_free() -> None:
 
 @pytest.mark.parametrize(("counts", "left"), [(False, "0.5"), (True, "0.25")])
 def test_spend_on_the_callers_own_provider_key_counts_where_the_key_says_so(counts: bool, left: str) -> None:
-    book, mine = Book(), key("1", include_byok_in_limit=counts)
+    book, mine = Till(), key("1", include_byok_in_limit=counts)
     book.settle(book.hold(mine, D(1), NOON), D("0.5"), D("0.25"))
     assert remaining(mine, book.usage(mine.hash, NOON)) == D(left)
     book.release(book.hold(mine, D(left), NOON))
@@ -151,7 +154,7 @@ def test_spend_on_the_callers_own_provider_key_counts_where_the_key_says_so(coun
 
 
 def test_a_daily_limit_starts_again_at_midnight_utc() -> None:
-    book, mine = Book(), key("1", "daily")
+    book, mine = Till(), key("1", "daily")
     book.settle(book.hold(mine, D(1), NOON), D(1))
     midnight = NOON + DAY_NS // 2
     with pytest.raises(PaymentRequired, match="2026-03-05T00:00:00Z"):
@@ -160,7 +163,7 @@ def test_a_daily_limit_starts_again_at_midnight_utc() -> None:
 
 
 def test_a_call_over_midnight_counts_on_the_day_it_was_accepted() -> None:
-    book, mine = Book(), key("1", "daily")
+    book, mine = Till(), key("1", "daily")
     late = book.hold(mine, D(1), NOON)
     tomorrow = book.hold(mine, D("0.75"), NOON + DAY_NS)
     book.settle(late, D(1))
@@ -170,7 +173,7 @@ def test_a_call_over_midnight_counts_on_the_day_it_was_accepted() -> None:
 
 
 def test_a_clock_that_was_ahead_neither_frees_nor_blocks_a_budget() -> None:
-    book, mine = Book(), key("1", "daily")
+    book, mine = Till(), key("1", "daily")
     book.settle(book.hold(mine, D("0.75"), NOON), D("0.75"))
     book.settle(book.hold(mine, D("0.125"), NOON + 365 * DAY_NS), D("0.125"))
     assert book.usage(mine.hash, NOON).daily == D("0.875")
@@ -180,13 +183,13 @@ def test_a_clock_that_was_ahead_neither_frees_nor_blocks_a_budget() -> None:
 
 
 def test_a_raised_limit_counts_at_once() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     book.settle(book.hold(mine, D(1), NOON), D(1))
     book.hold(msgspec.structs.replace(mine, limit=D(2)), D(1), NOON)
 
 
 def test_a_book_starts_from_the_stores_days_and_the_rows_not_shipped_yet() -> None:
-    book = Book()
+    book = Till()
     book.load(
         [
             spend("2026-03-04", "1", "0.5"),
@@ -213,14 +216,14 @@ def test_a_book_starts_from_the_stores_days_and_the_rows_not_shipped_yet() -> No
 
 
 def test_a_book_is_loaded_once() -> None:
-    book = Book()
+    book = Till()
     book.load([spend("2026-03-04", "1")])
     with pytest.raises(AssertionError):
         book.load([spend("2026-03-04", "1")])
 
 
 def test_years_of_days_fold_into_the_total_and_every_window_stays_exact() -> None:
-    book, mine = Book(), key("1", "monthly")
+    book, mine = Till(), key("1", "monthly")
     first = date(2020, 1, 1).toordinal()
     days = [day_text(first + n) for n in range(2_000)]
     book.load([spend(day, "0.001") for day in reversed(days)])
@@ -232,7 +235,7 @@ def test_years_of_days_fold_into_the_total_and_every_window_stays_exact() -> Non
 
 
 def test_a_call_that_runs_for_months_keeps_its_hold_on_its_day() -> None:
-    book, mine = Book(), key("1", "daily")
+    book, mine = Till(), key("1", "daily")
     long = book.hold(mine, D("0.5"), NOON)
     for day in range(1, 100):
         book.settle(book.hold(mine, D("0.1"), NOON + day * DAY_NS), D(0))
@@ -262,7 +265,7 @@ class _Model:
 @given(seed=st.integers(0, 2**32), reset=st.sampled_from([None, "daily", "weekly", "monthly"]))
 def test_five_hundred_interleaved_calls_never_pass_the_limit(seed: int, reset: str | None) -> None:
     chance = random.Random(seed)
-    book, model, mine = Book(), _Model(), key("0.75", reset)
+    book, model, mine = Till(), _Model(), key("0.75", reset)
     now_ns, refused = NOON, 0
     for _ in range(500):
         now_ns += chance.choice([0, 10**9, 3_600 * 10**9, DAY_NS // 3])
@@ -282,8 +285,9 @@ def test_five_hundred_interleaved_calls_never_pass_the_limit(seed: int, reset: s
                 assert not fits
                 refused += 1
         for each in (None, "daily", "weekly", "monthly"):
-            span = book._tallies[mine.hash].span(each, day_number(now_ns))
-            assert (span.usage, span.held) == (model.spent(each, now_ns), model.held(each, now_ns))
+            tally, first = book._tallies[mine.hash], window_start(each, now_ns) or 0
+            assert tally.spent(each, day_number(now_ns))[0] == model.spent(each, now_ns)
+            assert tally.held(first) == model.held(each, now_ns)
         assert model.spent(reset, now_ns) + model.held(reset, now_ns) <= mine.limit  # type: ignore[operator]
     for hold in model.open:
         book.settle(hold, D(0))
@@ -293,7 +297,7 @@ def test_five_hundred_interleaved_calls_never_pass_the_limit(seed: int, reset: s
 
 
 def test_of_many_calls_at_once_exactly_those_are_admitted_that_fit() -> None:
-    book, mine = Book(), key("1")
+    book, mine = Till(), key("1")
     admitted = 0
     for _ in range(500):
         try:
@@ -305,7 +309,7 @@ def test_of_many_calls_at_once_exactly_those_are_admitted_that_fit() -> None:
 
 
 def test_what_running_calls_held_before_their_key_got_a_limit_counts_against_it() -> None:
-    book, free = Book(), key()
+    book, free = Till(), key()
     before = book.hold(free, D("6"), NOON)
     mine = key("10")
 
