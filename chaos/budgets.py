@@ -51,13 +51,14 @@ async def race(folder: Path, say: Say, *, workers: int, seeds: int, callers: int
             by_worker = await lines_by_worker(port, workers, callers // workers)
             lines = [line for each in by_worker.values() for line in each]
             probes = [each[0] for each in by_worker.values()]
-            keys = [await _new_key(probes[0], random.Random(seed)) for seed in range(seeds)]
-            await _seen(probes, keys[-1])
+            keys = [await new_key(probes[0], random.Random(seed)) for seed in range(seeds)]
+            await seen(probes, keys[-1])
             for seed, key in enumerate(keys):
                 told += await _rush(finding, counts, provider, lines, key, seed)
                 say(f"{seed + 1} of {seeds} seeds, {len(finding.broken)} promises broken")
             for seed, key in enumerate(keys):
-                await _afterwards(finding, counts, provider, probes, key, seed)
+                _within_its_limit(finding, counts, provider, key, seed)
+                await left_over(finding, counts, probes, key, seed)
             if code := await life.stop():
                 finding.broken.append(f"the gateway ended with exit code {code}")
         verdict = judge(home, told, open_allowed=False)
@@ -115,15 +116,16 @@ def _of_a_refusal(finding: Finding, note: Told, key: Key) -> None:
         finding.broken.append(f"{note.ask.call}: spent + held is {taken} of {key.limit}")
 
 
-async def _afterwards(
-    finding: Finding, counts: Counter[str], provider: ChaosProvider, probes: list[Line], key: Key, seed: int
-) -> None:
-    """When all is over: the bill is within the limit, and nothing is held for the key any more. What a worker has
-    charged counts as held at its siblings until it is shipped, so they get a moment."""
+def _within_its_limit(finding: Finding, counts: Counter[str], provider: ChaosProvider, key: Key, seed: int) -> None:
     bill = total(item.cost for name in key.calls for item in provider.bills[name])
     if bill > key.limit:
         counts["over_limit"] += 1
         finding.broken.append(f"seed {seed}: the provider bills {bill} USD on a limit of {key.limit}")
+
+
+async def left_over(finding: Finding, counts: Counter[str], probes: list[Line], key: Key, seed: int) -> None:
+    """When all is over nothing is held for the key any more. What a worker has charged counts as held at its siblings
+    until it is shipped, so they get a moment."""
     deadline = time.monotonic() + RETURN_SECONDS
     for line in probes:
         while True:
@@ -149,7 +151,7 @@ def _compare(finding: Finding, provider: ChaosProvider, keys: list[Key], verdict
     )
 
 
-async def _new_key(line: Line, dice: random.Random) -> Key:
+async def new_key(line: Line, dice: random.Random) -> Key:
     """A key for some five to eighty of the calls."""
     limit = Decimal(dice.randint(2000, 30000)) / 10**6
     body = json.dumps({"name": "budget", "limit": float(limit)}).encode()
@@ -159,7 +161,7 @@ async def _new_key(line: Line, dice: random.Random) -> Key:
     return Key(cast(str, json.loads(note.body)["key"]), limit)
 
 
-async def _seen(lines: list[Line], key: Key) -> None:
+async def seen(lines: list[Line], key: Key) -> None:
     """Wait until every worker knows the key."""
     async with asyncio.timeout(SEEN_SECONDS):
         for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -177,7 +178,15 @@ class Line(asyncio.Protocol):
 
 async def connect(port: int) -> Line:
     """Raises OSError where nobody listens."""
-    _, line = await asyncio.get_running_loop().create_connection(Line, "127.0.0.1", port)
+    loop, plain = asyncio.get_running_loop(), socket.socket()
+    # Connected first: a transport that is made while its peer dies would be left behind.
+    try:
+        plain.setblocking(False)
+        await loop.sock_connect(plain, ("127.0.0.1", port))
+        _, line = await loop.create_connection(Line, sock=plain)
+    except BaseException:
+        plain.close()
+        raise
     return line
 
 

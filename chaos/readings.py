@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from decimal import Decimal
@@ -18,6 +19,7 @@ from routebook.core.ids import locate
 
 PAIRS = 12
 _AT_ONCE = 50
+_numbers = itertools.count()
 TRIES = 8
 """connections tried for each that is wanted"""
 
@@ -26,8 +28,8 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     """Connections by the daybook of the worker at their other end, `each` a worker. Raises TimeoutError."""
     found: dict[str, list[Line]] = {}
     tries = TRIES * workers * each
-    for first in range(0, tries, _AT_ONCE):
-        met = await asyncio.gather(*(_who(port, first + number) for number in range(_AT_ONCE)))
+    for _ in range(0, tries, _AT_ONCE):
+        met = await asyncio.gather(*(_who(port) for _ in range(_AT_ONCE)))
         for name, line in met:
             lines = found.setdefault(name, [])
             if len(lines) < each:
@@ -39,10 +41,10 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     raise TimeoutError(f"{tries} connections reached {len(found)} of {workers} workers often enough")
 
 
-async def _who(port: int, number: int) -> tuple[str, Line]:
+async def _who(port: int) -> tuple[str, Line]:
     """(the daybook of the worker, a connection to it)."""
     line = await connect(port)
-    note = await line.ask(ask(f"who{number}", "completion=1 pieces=1"))
+    note = await line.ask(ask(f"who{next(_numbers)}", "completion=1 pieces=1"))
     place = locate(note.id or "")
     if note.status != 200 or place is None:
         raise RuntimeError(f"a first call was answered {note.status}: {bytes(note.body[:200])!r}")

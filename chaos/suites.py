@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos import budgets, commits, disk, drains, kills, leaving, mutations, readings
+from chaos import budgets, commits, disk, drains, kills, leaving, mutations, readings, successors
 from chaos.finding import Finding, Say
 
 Run = Callable[..., Awaitable[Finding]]
@@ -40,6 +40,7 @@ SUITES: tuple[Suite, ...] = (
     Suite("read_elsewhere", readings.read_after_last_byte, {"reads": 10_000}, {"reads": 200}),
     Suite("budget_1_worker", partial(budgets.race, workers=1), {"seeds": 100}, {"seeds": 2}),
     Suite("budget_4_workers", partial(budgets.race, workers=4), {"seeds": 100}, {"seeds": 2}),
+    Suite("worker_killed", successors.worker_killed, {"seeds": 20}, {"seeds": 1}),
     Suite("sigterm", drains.sigterm, {"rounds": 100}, {"rounds": 3, "lanes": 40}),
     Suite("disk_refuses", disk.refusing, {"rounds": 20}, {"rounds": 1}),
     Suite("disk_full", disk.full, {"rounds": 10}, {"rounds": 1}),
