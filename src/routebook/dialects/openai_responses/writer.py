@@ -58,21 +58,11 @@ class ResponsesWriter:
 
     def feed(self, event: Event) -> bytes:
         """The events that this one makes, nothing where the answer is not streamed."""
-        match event:
-            case Plain():
-                self._plain(event)
-            case Whole():
-                for part in event.parts():
-                    self.feed(part)
-            case Delta():
-                self._delta(event)
-            case Finish():
-                if event.index == 0:
-                    self._finish = event
-            case Start():
-                self._tier = event.service_tier or self._tier
-            case Counted() | Failed():
-                pass
+        if isinstance(event, Whole):
+            for part in event.parts():
+                self._take(part)
+        else:
+            self._take(event)
         return self._flush()
 
     def fault(self, fault: Fault) -> bytes:
@@ -102,6 +92,20 @@ class ResponsesWriter:
     def keepalive(self) -> bytes:
         """A comment; nothing where the body is one JSON value."""
         return KEEPALIVE if self._streamed else b""
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Plain():
+                self._plain(event)
+            case Delta():
+                self._delta(event)
+            case Finish():
+                if event.index == 0:
+                    self._finish = event
+            case Start():
+                self._tier = event.service_tier or self._tier
+            case Counted() | Failed():
+                pass
 
     # --- ways ---------------------------------------------------------------------------------------------------------
 
