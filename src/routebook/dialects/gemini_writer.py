@@ -197,8 +197,8 @@ class StreamWriter(_Writer):
         return self._frame(frame) + closing
 
     def keepalive(self) -> bytes:
-        """A comment; in an array a blank."""
-        return b": ROUTEBOOK PROCESSING\n\n" if self._sse else b"\n"
+        """An empty line, which says nothing in either form; Google's clients take comments for data."""
+        return b"\n"
 
 
 class UnaryWriter(_Writer):

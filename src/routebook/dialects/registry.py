@@ -25,5 +25,11 @@ def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
 
 def surfaces() -> dict[str, Surface]:
     """Dialects as callers speak them, by name."""
-    known: tuple[Surface, ...] = (openai_chat.SURFACE, openai_responses.SURFACE, anthropic.SURFACE, gemini.SURFACE)
+    known: tuple[Surface, ...] = (
+        openai_chat.SURFACE,
+        openai_chat.TEXT,
+        openai_responses.SURFACE,
+        anthropic.SURFACE,
+        gemini.SURFACE,
+    )
     return {surface.name: surface for surface in known}

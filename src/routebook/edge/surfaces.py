@@ -28,6 +28,7 @@ class Path(msgspec.Struct, frozen=True):
 
 INFERENCE = (
     Path("/chat/completions", "openai_chat", "completions"),
+    Path("/completions", "openai_text", "completions"),
     Path("/responses", "openai_responses", "completions"),
     Path("/messages", "anthropic", "completions", (*BASES, "/api")),
 )

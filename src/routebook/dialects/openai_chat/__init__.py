@@ -1,7 +1,7 @@
 """The chat completions dialect, both faces: as a client of OpenAI and everyone who speaks its API, and to callers.
 
 `reader` reads answers, `usage` counts, `build` writes requests to vendors (their quirks are rows of vendors.toml),
-`surface` reads callers' requests, `writer` writes their answers.
+`surface` reads callers' requests, `writer` writes their answers. `text` is the legacy text API on top of it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from routebook.dialects.base import Reader
 from routebook.dialects.openai_chat.build import Known, build
 from routebook.dialects.openai_chat.reader import ChatReader
 from routebook.dialects.openai_chat.surface import ChatSurface
+from routebook.dialects.openai_chat.text import TextSurface
 from routebook.dialects.vendors import PLAIN, Vendor
 from routebook.wire.http import HttpHead, HttpRequest
 
-__all__ = ["SURFACE", "UPSTREAM", "ChatSurface", "ChatUpstream"]
+__all__ = ["SURFACE", "TEXT", "UPSTREAM", "ChatSurface", "ChatUpstream"]
 
 
 KNOWN_MAX = 4096
@@ -62,3 +63,4 @@ UPSTREAM = ChatUpstream()
 """Without vendor rows: nothing but the dialect itself."""
 
 SURFACE = ChatSurface()
+TEXT = TextSurface()
