@@ -113,7 +113,7 @@ class Gateway:
         self._tls = self._tls_of(settings)
         accounting = accounting_of(settings)
         self._clock = SystemClock()
-        vendors = known_vendors()
+        vendors = known_vendors(self.environ)
         self.stock = load_stock(self.loaded, self.environ, self._today(), vendors)
         ensure_home(home)
         store = open_store(settings, home)

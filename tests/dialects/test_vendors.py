@@ -10,7 +10,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from routebook.dialects import registry
-from routebook.dialects.vendors import Vendor, parse
+from routebook.dialects.vendors import Vendor, credential, parse, placed
 
 ROWS = parse((files("routebook.dialects") / "vendors.toml").read_text(encoding="utf-8"))
 ASKED_FOR = set(
@@ -46,14 +46,42 @@ def test_the_price_library_knows_the_providers_that_rows_name() -> None:
         if row.pricing_provider is not None:
             assert row.pricing_provider in known, row.slug
             pattern = known[row.pricing_provider].api_pattern
-            assert re.search(pattern, row.base_url or ""), f"{row.slug}: {row.base_url} is not {pattern}"
+            base = placed(row, {"GOOGLE_CLOUD_PROJECT": "p"}).base_url or ""
+            assert re.search(pattern, base), f"{row.slug}: {base} is not {pattern}"
 
 
 def test_abortable_follows_the_published_list() -> None:
-    stops = "openai anthropic fireworks deepinfra together hyperbolic xai novita deepseek".split()
-    bills_on = "groq google-ai-studio huggingface perplexity mistral sambanova nebius".split()
+    stops = "openai anthropic fireworks deepinfra together hyperbolic xai novita deepseek azure cohere".split()
+    bills_on = (
+        "groq google-ai-studio huggingface perplexity mistral sambanova nebius amazon-bedrock google-vertex".split()
+    )
     assert [ROWS[slug].abortable for slug in stops] == [True] * len(stops)
     assert [ROWS[slug].abortable for slug in bills_on] == [False] * len(bills_on)
+
+
+def test_places_of_a_row_are_filled_from_the_first_variable_that_is_set() -> None:
+    bedrock, vertex, azure = (ROWS[slug] for slug in ("amazon-bedrock", "google-vertex", "azure"))
+    assert placed(bedrock, {}).base_url == "https://bedrock-runtime.us-east-1.amazonaws.com"
+    both = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-west-2"}
+    assert placed(bedrock, both).base_url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    assert placed(vertex, {}).base_url is None, "nobody can guess a project"
+    base = placed(vertex, {"GOOGLE_VERTEX_PROJECT": "p"}).base_url
+    assert base == "https://aiplatform.googleapis.com/v1/projects/p/locations/global"
+    assert placed(azure, {}).quirks.path.endswith("?api-version=2024-10-21")
+    assert placed(azure, {"OPENAI_API_VERSION": "2025-01-01"}).quirks.path.endswith("?api-version=2025-01-01")
+    assert placed(azure, {}).quirks.path.startswith("/openai/deployments/{model}/")
+    assert placed(ROWS["openai"], both) is ROWS["openai"]
+
+
+def test_a_credential_is_one_variable_or_a_pair_of_them() -> None:
+    row = ROWS["amazon-bedrock"]
+    pair = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": " SK\n"}
+    assert credential(row, {}) is None
+    assert credential(row, {"AWS_ACCESS_KEY_ID": "AK"}) is None
+    assert credential(row, pair) == "AK:SK"
+    assert credential(row, {**pair, "AWS_SESSION_TOKEN": "T"}) == "AK:SK:T"
+    assert credential(row, {**pair, "AWS_BEARER_TOKEN_BEDROCK": "B"}) == "B"
+    assert credential(ROWS["openai"], {"OPENAI_API_KEY": " sk "}) == "sk"
 
 
 def test_a_wrong_row_is_refused_by_its_name() -> None:
@@ -68,12 +96,14 @@ def test_the_registry_names_every_dialect_by_its_own_name() -> None:
         name: name
         for name in (
             "openai_chat",
+            "azure",
             "openai_responses",
             "anthropic",
             "gemini",
             "bedrock",
             "bedrock_anthropic",
             "vertex",
+            "cohere",
         )
     }
     names = {name: surface.name for name, surface in registry.surfaces().items()}

@@ -58,6 +58,20 @@ def test_publishers_may_be_named_by_model_or_url(model: str, base: str, place: s
     assert GEMINI.request(model=model, base=base).url == f"{BASE}/{place}"
 
 
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("global", "aiplatform.googleapis.com"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    ],
+)
+def test_a_region_is_asked_at_its_own_host(location: str, host: str) -> None:
+    path = f"/v1/projects/p/locations/{location}"
+    url = GEMINI.request(base=f"https://aiplatform.googleapis.com{path}").url
+    assert url.startswith(f"https://{host}{path}/publishers/google/")
+
+
 @pytest.mark.parametrize("key", ["AIzaSyExample", "AQ.Ab8Example"])
 def test_an_api_key_stays_in_its_own_header(key: str) -> None:
     headers = dict(GEMINI.request(secret=key).headers)

@@ -12,7 +12,9 @@ The rule, in order:
 
 Spelling: lower case; Claude's version numbers with a point and without `-latest` and `.0`, as OpenRouter writes them
 (`claude-opus-4-5` -> `anthropic/claude-opus-4.5`, `claude-3-5-haiku-latest` -> `anthropic/claude-3.5-haiku`); `p`
-between digits is Fireworks' point (`glm-5p2` -> `z-ai/glm-5.2`). OpenRouter's own ids are slugs already.
+between digits is Fireworks' point (`glm-5p2` -> `z-ai/glm-5.2`). A Bedrock id loses its profile's region, date and
+version (`eu.anthropic.claude-opus-4-5-20251101-v1:0` -> `anthropic/claude-opus-4.5`), Amazon's own keep the version
+(`amazon.nova-lite-v1:0` -> `amazon/nova-lite-v1`). OpenRouter's own ids are slugs already.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ AUTHORS = {
 }
 """Providers that make the models they serve: vendor slug -> author."""
 
-OPEN = frozenset({"ollama", "vllm", "llamacpp", "lmstudio", "openrouter"})
+OPEN = frozenset({"ollama", "vllm", "llamacpp", "lmstudio", "openrouter", "azure"})
 """Vendors whose catalogue is not known beforehand: any `slug/model` is passed on to them."""
 
 _SPELLINGS = {
@@ -47,6 +49,10 @@ _SPELLINGS = {
     "xai": "x-ai",
     "meta": "meta-llama",
 }
+
+_PROFILE = re.compile(r"^(?:us-gov|us|eu|apac|ap|jp|au|ca|sa|me|il|global)\.")
+"""Where an inference profile of Bedrock runs; the model is the same."""
+_REVISION = re.compile(r"(?:-20\d{6})?(?:-v\d+|-\d+(?=:))?(?::\d+)*$")
 
 _FAMILIES = (
     ("gpt-", "openai"),
@@ -111,6 +117,9 @@ def slug_of(vendor: str, upstream: str) -> str:
     if vendor == "openrouter":
         return upstream
     name = upstream.lower()
+    if vendor == "amazon-bedrock":
+        name = _PROFILE.sub("", name).replace(".", "/", 1)
+        name = name.partition(":")[0] if name.startswith("amazon/") else _REVISION.sub("", name)
     author, _, rest = name.partition("/")
     if rest and "/" not in rest:
         return f"{_SPELLINGS.get(author, author)}/{_spelt(rest)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from routebook.dialects import anthropic, bedrock, gemini, openai_chat, openai_responses, vertex
+from routebook.dialects import anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, vertex
 from routebook.dialects.base import Surface, Upstream
 from routebook.dialects.vendors import Vendor
 
@@ -13,12 +13,14 @@ def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
     """Dialects as clients, by name; `vendors` are the rows whose quirks apply to what is sent."""
     known: tuple[Upstream, ...] = (
         openai_chat.ChatUpstream(vendors),
+        openai_chat.ChatUpstream(vendors, "azure", home="azure"),
         openai_responses.ResponsesUpstream(vendors),
         anthropic.UPSTREAM,
         gemini.UPSTREAM,
         bedrock.Bedrock("bedrock", anthropic.UPSTREAM, native=False),
         bedrock.Bedrock("bedrock_anthropic", anthropic.UPSTREAM, native=True),
         vertex.Vertex(gemini.UPSTREAM, anthropic.UPSTREAM),
+        cohere.UPSTREAM,
     )
     return {upstream.name: upstream for upstream in known}
 

@@ -7,9 +7,12 @@ every known form from anybody.
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from routebook.wire import codec
 
@@ -44,6 +47,11 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rename: dict[str, str] = {}
     """our name -> the vendor's"""
     headers: dict[str, str] = {}
+    path: str = "/chat/completions"
+    """behind the base URL, `{model}` being the provider's name of the model; a base URL that ends in `/v1` always gets
+    `/chat/completions`"""
+    key_header: str = "authorization"
+    """the header of the credential; any other than `authorization` gets it without `Bearer`"""
 
 
 PLAIN = Quirks()
@@ -58,10 +66,13 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     docs: str
     """where the vendor documents its API"""
     base_url: str | None = None
-    """None = only where `url_env` gives one"""
+    """None = only where `url_env` gives one. May hold places such as `{AWS_REGION|=us-east-1}`, see `placed`"""
     dialect: str = "openai_chat"
     key_env: tuple[str, ...] = ()
     """environment variables that hold the credential, the first that is set counts; optional for a local server"""
+    key_parts: tuple[str, ...] = ()
+    """variables that make a credential together where none of `key_env` is set, joined by colons: the first two have
+    to be there, the others may"""
     url_env: tuple[str, ...] = ()
     """environment variables that give or replace the base URL; a row without `base_url` appears only with one"""
     url_suffix: str = ""
@@ -76,6 +87,40 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checked: str | None = None
     """day the row's quirks were compared with the vendor's pages, ISO; None = they were not"""
     quirks: Quirks = PLAIN
+
+
+_PLACE = re.compile(r"\{([A-Z_|]+(?:=[^{}]*)?)\}")
+
+
+def placed(row: Vendor, environ: Mapping[str, str]) -> Vendor:
+    """The row with its places filled: of the variables named in one, the first that is set, else what stands behind
+    `=`. Without either, a base URL is None (the vendor is not there) and a path stays as it is."""
+    base = row.base_url and _filled(row.base_url, environ)
+    path = _filled(row.quirks.path, environ) or row.quirks.path
+    if base == row.base_url and path == row.quirks.path:
+        return row
+    return replace(row, base_url=base, quirks=replace(row.quirks, path=path))
+
+
+def _filled(text: str, environ: Mapping[str, str]) -> str | None:
+    out, end = [], 0
+    for place in _PLACE.finditer(text):
+        names, _, otherwise = place[1].partition("=")
+        value = next((environ[name].strip() for name in names.split("|") if environ.get(name)), otherwise)
+        if not value:
+            return None
+        out += [text[end : place.start()], value]
+        end = place.end()
+    return "".join(out) + text[end:]
+
+
+def credential(row: Vendor, environ: Mapping[str, str]) -> str | None:
+    """What authenticates with this vendor, by the environment; None if it says nothing."""
+    name = next((name for name in row.key_env if environ.get(name)), None)
+    if name is not None:
+        return environ[name].strip()
+    parts = [environ.get(name, "").strip() for name in row.key_parts]
+    return ":".join(part for part in parts if part) if len(parts) > 1 and parts[0] and parts[1] else None
 
 
 def parse(text: str) -> dict[str, Vendor]:

@@ -87,7 +87,18 @@ def _place(endpoint: Endpoint) -> tuple[str, str]:
         publisher = "anthropic" if model.startswith("claude") else "google"
         found = re.search(r"/publishers/([\w-]+)$", base)
         model = f"publishers/{found[1] if found else publisher}/models/{model}"
-    return re.sub(r"/publishers/[\w-]+$", "", base), model
+    base = re.sub(r"/publishers/[\w-]+$", "", base)
+    return _GLOBAL.sub(lambda found: found[0] if found[2] == "global" else _regional(found[1], found[2]), base), model
+
+
+_GLOBAL = re.compile(r"\Ahttps://aiplatform\.googleapis\.com(/.*/locations/)([a-z0-9-]+)\Z")
+"""The host that serves no region but `global`."""
+
+
+def _regional(path: str, location: str) -> str:
+    """The same place at the host that serves its location; `us` and `eu` have hosts of another form."""
+    host = f"aiplatform.{location}.rep" if location in ("us", "eu") else f"{location}-aiplatform"
+    return f"https://{host}.googleapis.com{path}{location}"
 
 
 def _claude_body(request: HttpRequest, losses: Losses) -> tuple[bytes, list[tuple[str, str]]]:

@@ -15,7 +15,7 @@ from routebook.config.reading import check_base_url
 from routebook.config.secret import Secret
 from routebook.core.catalog import Catalog, Model, Provider
 from routebook.dialects import registry
-from routebook.dialects.vendors import Vendor, parse
+from routebook.dialects.vendors import Vendor, credential, parse, placed
 from routebook.load.prices import PriceList, price_list
 from routebook.load.settings import Loaded
 
@@ -37,9 +37,10 @@ class Stock(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def known_vendors() -> dict[str, Vendor]:
-    """The rows of vendors.toml by slug."""
-    return parse((resources.files("routebook.dialects") / "vendors.toml").read_text("utf-8"))
+def known_vendors(environ: Mapping[str, str] | None = None) -> dict[str, Vendor]:
+    """The rows of vendors.toml by slug, with what the environment says filled in where one is given."""
+    rows = parse((resources.files("routebook.dialects") / "vendors.toml").read_text("utf-8"))
+    return rows if environ is None else {slug: placed(row, environ) for slug, row in rows.items()}
 
 
 def load_stock(
@@ -50,7 +51,7 @@ def load_stock(
     The price list (a library that takes most of a second to import) is loaded only where a provider that is in it is
     there with a credential.
     """
-    rows = known_vendors() if vendors is None else vendors
+    rows = known_vendors(environ) if vendors is None else vendors
     try:
         return _stock(loaded, environ, now, rows)
     except ConfigError as error:
@@ -104,9 +105,9 @@ def _present(rows: Mapping[str, Vendor], environ: Mapping[str, str]) -> dict[str
     for row in rows.values():
         variable = next((name for name in row.url_env if environ.get(name)), None)
         url = _base_url(environ[variable], row.url_suffix, variable) if variable else None
-        if url is not None and (row.base_url is None or _first(row.key_env, environ) or not row.key_env):
+        if url is not None and (row.base_url is None or credential(row, environ) or not row.key_env):
             present[row.slug] = url
-        elif row.base_url is not None and _first(row.key_env, environ):
+        elif row.base_url is not None and credential(row, environ):
             present[row.slug] = None
     return present
 
@@ -136,9 +137,11 @@ def _credentials(
             continue
         table = tables.get(slug)
         row = rows.get(provider.vendor or "")
-        names = (table.api_key_env,) if table and table.api_key_env else (row.key_env if row else ())
-        if name := _first(names, environ):
-            keys[slug] = Secret(environ[name].strip())
+        own = table.api_key_env if table else None
+        names = (own,) if own else row.key_env if row else ()
+        found = environ.get(own, "").strip() if own else credential(row, environ) if row else None
+        if found:
+            keys[slug] = Secret(found)
         elif names and (row is None or row.base_url is not None):
             notes.append(f"provider {slug} has no credential: {' or '.join(names)} is not set")
     return keys, notes
@@ -152,7 +155,3 @@ def _listed(
         return []
     pairs = [(provider, rows.get(provider.vendor or "")) for provider in providers.values()]
     return [(provider, row) for provider, row in pairs if row and row.pricing_provider and provider.slug in keys]
-
-
-def _first(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
-    return next((name for name in names if environ.get(name)), None)

@@ -225,6 +225,10 @@ def _callable(upstream: str, vendor: str) -> bool:
         return False
     if vendor == "openrouter":
         return "/" in upstream
+    if vendor == "amazon-bedrock":
+        return not upstream.startswith("regional.")  # the library's word for all regions alike: no id
+    if vendor == "google-vertex":
+        return upstream.startswith(("gemini-", "claude-"))  # others there speak other APIs
     if vendor == "google-ai-studio" and (not upstream.startswith(("gemini-", "gemma-")) or upstream.endswith("-maas")):
         return False  # the library's list for Google also has what only Vertex AI serves
     if vendor == "openai" and upstream.startswith("gpt-oss-"):

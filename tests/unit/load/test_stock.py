@@ -151,6 +151,59 @@ def test_every_vendor_row_has_what_a_provider_needs() -> None:
         assert row.base_url is None or not row.base_url.endswith("/"), row.slug
 
 
+CLOUDS = (
+    (
+        {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_REGION": "eu-west-1"},
+        ("amazon-bedrock", "bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com", "AK:SK"),
+        ("anthropic/claude-opus-4.5", "amazon/nova-lite-v1"),
+    ),
+    (
+        {"AWS_BEARER_TOKEN_BEDROCK": "B", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://127.0.0.1:9001"},
+        ("amazon-bedrock", "bedrock", "http://127.0.0.1:9001", "B"),
+        ("anthropic/claude-opus-4.5",),
+    ),
+    (
+        {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_VERTEX_ACCESS_TOKEN": "T"},
+        ("google-vertex", "vertex", "https://aiplatform.googleapis.com/v1/projects/p/locations/global", "T"),
+        ("google/gemini-2.5-pro", "anthropic/claude-opus-4.5"),
+    ),
+    (
+        {"AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com/", "AZURE_OPENAI_API_KEY": "K"},
+        ("azure", "azure", "https://acme.openai.azure.com", "K"),
+        (),
+    ),
+    ({"COHERE_API_KEY": "C"}, ("cohere", "cohere", "https://api.cohere.com", "C"), ("cohere/command-a",)),
+)
+
+
+@pytest.mark.parametrize(("environ", "provider", "models"), CLOUDS, ids=[provider[0] for _, provider, _ in CLOUDS])
+def test_a_cloud_whose_variables_are_set_is_simply_there(
+    environ: dict[str, str], provider: tuple[str, ...], models: tuple[str, ...]
+) -> None:
+    found = stock(environ)
+    (there,) = found.catalog.providers.values()
+    assert (there.slug, there.dialect, there.base_url, found.keys[there.slug].reveal()) == provider
+    for model in models:
+        assert found.catalog.models[model].endpoints[0].pricing is not None
+    assert not found.notes
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"AWS_ACCESS_KEY_ID": "AK"}, {"GOOGLE_VERTEX_ACCESS_TOKEN": "T"}, {"AZURE_OPENAI_API_KEY": "K"}],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_a_cloud_of_which_too_little_is_known_is_not_there(environ: dict[str, str]) -> None:
+    assert not stock(environ).catalog.providers
+
+
+def test_a_deployment_at_azure_is_passed_on_by_its_name() -> None:
+    found = stock({"AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com", "AZURE_OPENAI_API_KEY": "K"})
+    model = found.passthrough("azure/my-deployment")
+    assert model is not None
+    assert model.endpoints[0].upstream_model == "my-deployment"
+
+
 def test_no_secret_is_shown() -> None:
     assert "sk-hidden" not in repr(stock({"OPENAI_API_KEY": "sk-hidden"}).keys)
 

@@ -29,12 +29,18 @@ KNOWN_MAX = 4096
 
 
 class ChatUpstream:
-    """The dialect as a client. `vendors` are the rows whose quirks apply to what is sent, by slug."""
+    """The dialect as a client. `vendors` are the rows whose quirks apply to what is sent, by slug.
 
-    name = "openai_chat"
+    `home` is the row for providers that are no known vendor: a dialect that is this one but for a row of quirks
+    (`azure`) is made so, under a name of its own.
+    """
 
-    def __init__(self, vendors: Mapping[str, Vendor] | None = None) -> None:
+    def __init__(
+        self, vendors: Mapping[str, Vendor] | None = None, name: str = "openai_chat", home: str | None = None
+    ) -> None:
+        self.name = name
         self._vendors = dict(vendors or {})
+        self._home = home
         self._known: dict[int, Known] = {}
         """by identity of the endpoint; an endpoint that is known is held, so its identity stays its own"""
 
@@ -44,7 +50,7 @@ class ChatUpstream:
         return build(call, known if known is not None else self._learn(endpoint), secret, losses)
 
     def _learn(self, endpoint: Endpoint) -> Known:
-        row = self._vendors.get(endpoint.provider.vendor or "")
+        row = self._vendors.get(endpoint.provider.vendor or self._home or "")
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         known = self._known[id(endpoint)] = Known(endpoint, row.quirks if row is not None else PLAIN)

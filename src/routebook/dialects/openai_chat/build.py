@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -95,7 +96,7 @@ class Known:
     def __init__(self, endpoint: Endpoint, quirks: Quirks) -> None:
         self.endpoint = endpoint
         self.quirks = quirks
-        self.url = endpoint.provider.base_url.rstrip("/") + "/chat/completions"
+        self.url = _url(endpoint, quirks.path)
         self.model = msgspec.Raw(codec.encode(endpoint.upstream_model))
         common = (*quirks.headers.items(),)
         self.streamed = (("content-type", "application/json"), ("accept", "text/event-stream"), *common)
@@ -112,7 +113,7 @@ class Known:
     def headers(self, secret: str | None, streamed: bool) -> Headers:
         """What is sent with a request; the same object every time, as long as the credential is the same."""
         if secret != self._secret:
-            first = () if secret is None else (("authorization", f"Bearer {secret}"),)
+            first = () if secret is None else (_credential(secret, self.quirks.key_header),)
             self._signed = ((*first, *self.whole), (*first, *self.streamed))
             self._secret = secret
         return self._signed[streamed]
@@ -145,6 +146,20 @@ class Known:
         if quirks.accepts and sent not in quirks.accepts and not (group & set(quirks.accepts)):
             return "the provider does not know it"
         return None
+
+
+def _url(endpoint: Endpoint, path: str) -> str:
+    base = endpoint.provider.base_url.rstrip("/")
+    if base.endswith("/v1"):
+        path = "/chat/completions"
+    return base + path.replace("{model}", quote(endpoint.upstream_model, safe=""))
+
+
+def _credential(secret: str, header: str) -> tuple[str, str]:
+    """A web token (`eyJ…`) is never a key of the vendor's own, so it goes as bearer wherever keys do not."""
+    if header == "authorization" or secret.startswith("eyJ"):
+        return "authorization", f"Bearer {secret}"
+    return header, secret
 
 
 def build(call: Call, known: Known, secret: str | None, losses: Losses) -> HttpRequest:
