@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -160,19 +161,21 @@ async def full(folder: Path, say: Say, *, rounds: int) -> Finding:
     if os.geteuid() != 0:
         finding.skipped = "only root can mount a small file system"
         return finding
-    place = folder / "small"
-    place.mkdir(parents=True)
+    # Not in the suite's own folder: whoever tidies up there would meet a file system that is in use.
+    place = Path(tempfile.mkdtemp(prefix="chaos-small-"))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MIB}m,mode=0700", "tmpfs", str(place)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
+        place.rmdir()
         finding.skipped = f"no small file system can be mounted here: {mounted.stderr.strip()}"
         return finding
     try:
         await _fill_and_free(finding, place, rounds, say)
     finally:
         subprocess.run(["umount", str(place)], check=True)
+        place.rmdir()
     return finding
 
 

@@ -96,7 +96,7 @@ def _of_the_book(verdict: Verdict, name: str, call: Folded, bills: list[Billed],
         if not open_allowed:
             verdict.breaks(f"{name}: still open, and nobody is there to end it")
         return
-    charge, hold = call.outcome.charge.total, _hold(call)
+    charge, hold = call.outcome.charge.total, call.hold
     due = total(item.cost for item in bills)
     assert hold is not None, f"{name}: every model of the harness has a price"
     if charge > hold:
@@ -120,12 +120,6 @@ def _of_the_book(verdict: Verdict, name: str, call: Folded, bills: list[Billed],
     elif due != charge:
         verdict.counts["differ"] += 1
         verdict.breaks(f"{name} ({_state(call)}): nothing is known to have been used, the provider bills {due}")
-
-
-def _hold(call: Folded) -> Decimal | None:
-    """What was reserved for the call in the end: a hold may grow while the call runs."""
-    found: Decimal | None = getattr(call, "hold", call.intent.hold)
-    return found
 
 
 def _state(call: Folded) -> str:

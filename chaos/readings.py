@@ -31,6 +31,8 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     for _ in range(0, tries, _AT_ONCE):
         met = await asyncio.gather(*(_who(port) for _ in range(_AT_ONCE)))
         for name, line in met:
+            if name is None:
+                continue
             lines = found.setdefault(name, [])
             if len(lines) < each:
                 lines.append(line)
@@ -41,10 +43,12 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     raise TimeoutError(f"{tries} connections reached {len(found)} of {workers} workers often enough")
 
 
-async def _who(port: int) -> tuple[str, Line]:
-    """(the daybook of the worker, a connection to it)."""
+async def _who(port: int) -> tuple[str | None, Line]:
+    """(the daybook of the worker, a connection to it); None where the worker died meanwhile."""
     line = await connect(port)
     note = await line.ask(ask(f"who{next(_numbers)}", "completion=1 pieces=1"))
+    if line.closed:
+        return None, line
     place = locate(note.id or "")
     if note.status != 200 or place is None:
         raise RuntimeError(f"a first call was answered {note.status}: {bytes(note.body[:200])!r}")

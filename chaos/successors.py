@@ -75,10 +75,11 @@ async def _race(
     await seen(probes, key)
     waiting = []
     for place, line in enumerate(lines):
-        name, most = f"w{seed}.{place}", dice.randint(100, 1000)
+        name, most = f"w{seed}.{place}", dice.randint(20, 100)
         key.calls.append(name)
-        said = f"completion={most} pieces=4 hang={dice.randint(1, 3)}"
-        each = ask(name, said, key=key.text, max_tokens=most, stream=True)
+        # A token has at least one byte, as with real providers: two of them are one word.
+        said = f"completion={most} pieces={-(-most // 2)} hang={dice.randint(1, 10)}"
+        each = ask(name, said, model="chaos/dear", key=key.text, max_tokens=most, stream=True)
         waiting.append(asyncio.ensure_future(line.ask(each)))
     await asyncio.sleep(dice.random() * 2 * PACE)
     os.kill(dice.choice(_workers(supervisor)), signal.SIGKILL)

@@ -28,14 +28,7 @@ _TRIED = {
 """the figure that is 0 where a suite tried nothing"""
 
 
-_LEASED = ("budget_4_workers", "worker_killed")
-_NOT_YET = pytest.mark.xfail(reason="workers share no budget yet: take this mark away when they do", strict=True)
-
-
-@pytest.mark.parametrize(
-    "suite",
-    [pytest.param(suite, id=suite.name, marks=[_NOT_YET] if suite.name in _LEASED else []) for suite in SUITES],
-)
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_what_the_book_promises_holds(suite: Suite, tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         finding = runner.run(suite.look(tmp_path, print, short=True))
