@@ -137,6 +137,8 @@ def _with(call: Call, data: Mapping[str, str]) -> Call:
     raw = dict(call.raw)
     if "messages" in raw:
         raw["messages"] = _rewritten(raw["messages"], data)
+    if "input" in raw:
+        raw["input"] = _items(raw["input"], data)
     return replace(call, chat=chat, raw=raw)
 
 
@@ -162,4 +164,27 @@ def _rewritten(raw: codec.Raw, data: Mapping[str, str]) -> codec.Raw:
             kind = part["type"]
             if kind in _PLACES and (url := part[kind].get(_PLACES[kind])) in data:
                 part[kind][_PLACES[kind]] = data[url]
+    return codec.Raw(codec.encode(rows))
+
+
+_ITEM_PLACES = {"input_image": "image_url", "input_video": "video_url", "input_file": "file_url"}
+"""type of a part of the responses API -> its member that holds the URL"""
+
+
+def _items(raw: codec.Raw, data: Mapping[str, str]) -> codec.Raw:
+    """The caller's own items, in the responses API's shape; a file's content has a member of its own there."""
+    rows: Any = codec.decode_exact(bytes(raw))
+    for row in rows if isinstance(rows, list) else ():
+        for member in ("content", "output"):
+            parts = row.get(member)
+            for part in parts if isinstance(parts, list) else ():
+                place = _ITEM_PLACES.get(part["type"])
+                if place is None or (url := part.get(place)) not in data:
+                    continue
+                if place == "file_url":
+                    del part[place]
+                    part["file_data"] = data[url]
+                    part.setdefault("filename", "file")
+                else:
+                    part[place] = data[url]
     return codec.Raw(codec.encode(rows))
