@@ -76,6 +76,7 @@ PROVIDERS = {
         provider("gamma", abortable=True),
         provider("claude", "anthropic", abortable=True),
         provider("strict", moderated=True, abortable=True),
+        provider("delta", "openai_responses", abortable=True),
     )
 }
 
@@ -108,6 +109,7 @@ MODELS = (
     model("lab/seeing", offer("lab/seeing", "acme", SEEING)),
     model("lab/strict", offer("lab/strict", "strict")),
     model("lab/mixed", offer("lab/mixed", "acme"), offer("lab/mixed", "strict")),
+    model("lab/items", offer("lab/items", "delta"), offer("lab/items", "acme")),
     model("lab/plain", offer("lab/plain", "acme", supported_parameters=frozenset({"temperature"}))),
 )
 
@@ -220,10 +222,10 @@ async def raise_stage(
             store, daybook.name, settings.idempotency, lambda: Secret("at rest"), SystemDice(), clock.now_ns
         ),
     )
-    surface = registry.surfaces()["openai_chat"]
+    surfaces = registry.surfaces()
 
     async def serve(request: Request, caller: Caller) -> None:
-        await exchange(Arrival(surface, request.headers, request.body, clock.now_ns()), caller, app)
+        await exchange(Arrival(surfaces[request.surface], request.headers, request.body, clock.now_ns()), caller, app)
 
     def sweep() -> None:
         for entry in list(app.entries):

@@ -198,6 +198,7 @@ def _with(call: Call, stay: list[tuple[int, int | None]]) -> Call:
     messages = call.chat.messages
     kept = [messages[at] if keep is None else _shortened(messages[at], keep) for at, keep in stay]
     raw = dict(call.raw)
+    raw.pop("input", None)  # items of the responses API are no messages: they are written anew from those that stay
     size = call.body_bytes
     if "messages" in raw:
         rows = codec.decode_as(bytes(raw["messages"]), list[codec.Raw])

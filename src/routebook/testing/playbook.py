@@ -70,6 +70,8 @@ class Request:
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    surface: str = "openai_chat"
+    """the dialect they speak"""
 
 
 @dataclass(frozen=True, init=False)
