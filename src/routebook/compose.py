@@ -22,6 +22,7 @@ import msgspec
 from routebook.config.problems import ConfigError
 from routebook.config.secret import Secret
 from routebook.config.settings import Settings
+from routebook.control import counting
 from routebook.control.app import control_app
 from routebook.control.health import Readiness
 from routebook.core.catalog import Accounting
@@ -182,6 +183,7 @@ class Gateway:
             self._siblings.read,
             self._standings,
             neighbours.cancel,
+            counting.routes(self.app, surfaces),
         )
         self.edge = Edge(lambda: self.app, surfaces, control)
         self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())

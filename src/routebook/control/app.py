@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -30,10 +30,11 @@ def control_app(
     elsewhere: generation.Elsewhere = generation.nowhere,
     daybooks: ledger.Daybooks | None = None,
     cancel_elsewhere: generation.CancelElsewhere = generation.nobody_cancels,
+    counts: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """`surface` writes the error envelopes; `ready` says whether the gateway takes work, and what is wrong if not;
     `elsewhere` reads the daybooks of other workers; `daybooks` looks at all of this host;
-    `cancel_elsewhere` has other workers stop a call."""
+    `cancel_elsewhere` has other workers stop a call; `counts` are the paths of `counting`."""
     api: list[BaseRoute] = [
         *catalog.routes(
             lambda: app.catalog,
@@ -45,7 +46,11 @@ def control_app(
         *generation.routes(app, elsewhere, cancel_elsewhere),
         *(() if daybooks is None else ledger.routes(app, daybooks)),
     ]
-    routes: list[BaseRoute] = [*health.routes(app.metrics, ready), *(Mount(base, routes=api) for base in BASES)]
+    routes: list[BaseRoute] = [
+        *health.routes(app.metrics, ready),
+        *counts,  # before the others, whose bases they share
+        *(Mount(base, routes=api) for base in BASES),
+    ]
 
     def envelope(request: Request, error: Exception) -> Response:
         fault = error if isinstance(error, Fault) else _told(request, error)

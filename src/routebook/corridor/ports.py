@@ -106,6 +106,9 @@ class ReferenceCounter(Protocol):
     def submit(self, id: str, n: int, call: Call, completion: str) -> None:
         """Queue one finished call; dropped in silence when the queue is full (the record then says native)."""
 
+    async def count(self, call: Call) -> int | None:
+        """Tokens of a call's prompt, for somebody who waits; None if they cannot be had soon."""
+
 
 @dataclass(slots=True)
 class App:

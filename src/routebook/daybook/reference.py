@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,8 @@ QUEUE_CALLS_MAX = 1_000
 QUEUE_BYTES_MAX = 16 * 2**20
 TEXT_BYTES_MAX = 4 * 2**20
 """A longer text is not counted: its native counts have to do."""
+PATIENCE = 5.0
+"""Seconds that somebody who waits for a count waits at most; starting the child takes about one."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -63,6 +66,9 @@ class TokenCounter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._runner: asyncio.Task[None] | None = None
+        self._asked: dict[int, asyncio.Future[int]] = {}
+        """who waits for the count of a prompt, by numbers below 0, which no call has"""
+        self._numbers = itertools.count(-1, -1)
         self.dropped = 0
         self.broken: str | None = None
 
@@ -78,6 +84,26 @@ class TokenCounter:
             return
         self._queue.append(frame)
         self._queued_bytes += len(frame)
+        self._begin()
+
+    async def count(self, call: Call) -> int | None:
+        """Tokens of a call's prompt, before everything that is queued; None if they cannot be had soon."""
+        prompt = prompt_text(call.chat)
+        if self.broken is not None or len(prompt) > TEXT_BYTES_MAX:
+            return None
+        number = next(self._numbers)
+        frame = codec.pack(Job("", number, prompt, ""))
+        waiter = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._queue.appendleft(frame)
+        self._queued_bytes += len(frame)
+        self._begin()
+        try:
+            await asyncio.wait({waiter}, timeout=PATIENCE)
+            return waiter.result() if waiter.done() and not waiter.cancelled() else None
+        finally:
+            del self._asked[number]
+
+    def _begin(self) -> None:
         self._idle.clear()
         self._wake.set()
         if self._runner is None:
@@ -137,19 +163,29 @@ class TokenCounter:
                 count = codec.unpack(await stdout.readexactly(size), Count)
             except (asyncio.IncompleteReadError, codec.DecodeError):
                 return
-            row = Amendment(
-                at_ns=self._now_ns(),
-                tokens_prompt=count.prompt,
-                tokens_completion=count.completion,
-                reference_tokenizer=TOKENIZER,
-            )
-            self._daybook.note(count.id, count.n, row)
+            self._take(count)
             self._waiting -= 1
             if not self._waiting and not self._queue:
                 self._idle.set()
 
+    def _take(self, count: Count) -> None:
+        if count.n < 0:
+            waiter = self._asked.get(count.n)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(count.prompt)
+            return
+        row = Amendment(
+            at_ns=self._now_ns(),
+            tokens_prompt=count.prompt,
+            tokens_completion=count.completion,
+            reference_tokenizer=TOKENIZER,
+        )
+        self._daybook.note(count.id, count.n, row)
+
     def _give_up(self, why: str) -> None:
         self.broken = why
         self._queue.clear()
+        for waiter in self._asked.values():
+            waiter.cancel()
         self._idle.set()
         log.warning("reference tokens are not counted any more (%s); records keep native counts", why)

@@ -25,6 +25,7 @@ from routebook.dialects.anthropic_common import common_message
 from routebook.dialects.anthropic_fold import BAD, Fold, read_message
 from routebook.dialects.anthropic_surface import MessagesSurface
 from routebook.wire import codec, sse
+from routebook.wire.codec import count_of
 from routebook.wire.http import HttpHead, HttpRequest
 
 UNARY_BYTES_MAX = 64 * 2**20
@@ -59,6 +60,17 @@ class Anthropic:
         """POST {base_url}/v1/messages. Raises BadRequest, CannotExpress."""
         return anthropic_request.build(call, endpoint, secret, losses)
 
+    def count_request(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        """POST {base_url}/v1/messages/count_tokens: the request without what only an answer needs."""
+        request = self.build(call, endpoint, secret, losses)
+        body: dict[str, codec.Raw] = codec.decode_as(request.body, dict[str, codec.Raw])
+        asked = {name: value for name, value in body.items() if name in _COUNTED}
+        return HttpRequest("POST", request.url + "/count_tokens", request.headers, codec.encode(asked))
+
+    def count_answer(self, body: bytes) -> int | None:
+        """`{"input_tokens": …}`"""
+        return count_of(body, "input_tokens")
+
     def reader(self, head: HttpHead, mint: Mint) -> Reader:
         """The vendor mints all ids of an answer, so `mint` is not needed."""
         return Reader(head)
@@ -67,6 +79,12 @@ class Anthropic:
         """What an answer of any status but 200 means."""
         return _fault(faults.from_answer(head, body))
 
+
+_COUNTED = frozenset(
+    """model messages system tools tool_choice thinking output_config cache_control context_management
+    mcp_servers""".split()
+)
+"""members of a request that count_tokens takes"""
 
 UPSTREAM = Anthropic()
 SURFACE = MessagesSurface()

@@ -7,7 +7,7 @@ A dialect has two faces. As an *upstream* it builds requests for a vendor and re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -48,6 +48,17 @@ class Upstream(Protocol):
 
     def fault(self, head: HttpHead, body: bytes) -> UpstreamFault:
         """What an answer of any other status means: kind, safe message, provider's code, retry delay."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An upstream whose vendor counts a prompt's tokens without answering it, and does not bill that."""
+
+    def count_request(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        """What asks the vendor. May raise CannotExpress, BadRequest."""
+
+    def count_answer(self, body: bytes) -> int | None:
+        """Tokens that an answer of status 200 tells; None if it is no such answer."""
 
 
 class Stamp(msgspec.Struct, frozen=True):

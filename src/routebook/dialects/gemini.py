@@ -31,6 +31,7 @@ from routebook.dialects.gemini_common import common_answer
 from routebook.dialects.gemini_request import build
 from routebook.dialects.gemini_surface import GeminiSurface
 from routebook.wire import codec
+from routebook.wire.codec import count_of
 from routebook.wire.http import HttpHead, HttpRequest
 from routebook.wire.sse import TooLong
 
@@ -50,6 +51,21 @@ class Gemini:
 
     def build(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
         return build(call, endpoint, secret, losses)
+
+    def count_request(self, call: Call, endpoint: Endpoint, secret: str | None, losses: Losses) -> HttpRequest:
+        """POST …:countTokens with the whole request, so that instructions and tools are counted."""
+        request = build(call, endpoint, secret, losses)
+        base = request.url.partition("?")[0].rpartition(":")[0]
+        name = endpoint.upstream_model
+        body: dict[str, codec.Raw] = codec.decode_as(request.body, dict[str, codec.Raw])
+        asked = {"model": name if "/" in name else f"models/{name}", **body}
+        return HttpRequest(
+            "POST", f"{base}:countTokens", request.headers, codec.encode({"generateContentRequest": asked})
+        )
+
+    def count_answer(self, body: bytes) -> int | None:
+        """`{"totalTokens": …}`"""
+        return count_of(body, "totalTokens")
 
     def reader(self, head: HttpHead, mint: Mint) -> Reader:
         return GeminiReader(head, mint)

@@ -57,6 +57,16 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(kind).decode
 
 
+def count_of(body: bytes, name: str) -> int | None:
+    """The count that stands under this name in a JSON object; None if there is none."""
+    try:
+        found = decode(body)
+    except DecodeError:
+        return None
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 pack: Callable[[Any], bytes] = _pack.encode
 """msgpack bytes of a struct; Decimal travels as its string, so no digit is lost."""
 
