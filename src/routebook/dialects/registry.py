@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from routebook.dialects import anthropic, bedrock, cohere, gemini, openai_chat, openai_responses, vertex
+from routebook.dialects import anthropic, bedrock, cohere, gemini, ollama, openai_chat, openai_responses, vertex
 from routebook.dialects.base import Surface, Upstream
 from routebook.dialects.vendors import Vendor
 
@@ -21,6 +21,7 @@ def upstreams(vendors: Mapping[str, Vendor]) -> dict[str, Upstream]:
         bedrock.Bedrock("bedrock_anthropic", anthropic.UPSTREAM, native=True),
         vertex.Vertex(gemini.UPSTREAM, anthropic.UPSTREAM),
         cohere.UPSTREAM,
+        ollama.UPSTREAM,
     )
     return {upstream.name: upstream for upstream in known}
 
