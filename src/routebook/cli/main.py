@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import cyclopts
 
 from routebook import __version__
-from routebook.cli import config, db, generation, keys, ledger, models
+from routebook.cli import config, db, generation, keys, ledger, models, route
 from routebook.cli.demo import demo
 from routebook.cli.doctor import doctor
 from routebook.cli.serve import serve
@@ -32,6 +32,7 @@ for _group, _example in (
     (keys.app, "keys create --name laptop --limit 5"),
     (generation.app, "generation list --since 1h"),
     (ledger.app, "ledger verify"),
+    (route.app, "route explain --model openai/gpt-4o-mini"),
     (config.app, "config check routebook.toml"),
     (db.app, "db upgrade"),
 ):
@@ -41,6 +42,7 @@ app.command(demo)
 app.command(keys.app)
 app.command(generation.app)
 app.command(ledger.app)
+app.command(route.app)
 app.command(models.app)
 app.command(config.app)
 app.command(db.app)

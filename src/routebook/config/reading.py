@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +21,8 @@ from routebook.config.settings import (
     Settings,
     StoreTable,
 )
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 QUOTE = 'write the number in quotes, e.g. "0.0000025": a bare number would be rounded, and money is exact'
 
@@ -46,13 +48,18 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 def parse_settings(table: Mapping[str, Any]) -> Settings:
     """Settings from what a TOML parser returned. Raises ConfigError with the key path; it never holds a secret."""
-    _walk(table, Settings, ())
-    try:
-        settings = msgspec.convert(table, Settings)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
+    settings = parse_table(table, Settings)
     check_settings(settings)
     return settings
+
+
+def parse_table(table: Mapping[str, Any], kind: type[S]) -> S:
+    """A table as the struct it should be. Raises ConfigError with the key path."""
+    _walk(table, kind, ())
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
 
 
 def check_settings(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routebook.core.errors import NotFound
-from routebook.policy.explain import Explanation, Fate, Tried, explain, router_metadata
+from routebook.policy.explain import DRAWS, Explanation, Fate, Tried, explain, firsts, router_metadata
 from routebook.policy.house import House
 from routebook.policy.routing import NOTHING_KNOWN, Outlook
 from routebook.policy.sticky import Sticky, conversation
@@ -125,6 +125,7 @@ def test_the_metadata_tells_what_was_there_what_was_tried_and_who_answered() -> 
     assert router_metadata(call(), planned, tried, selected=planned.endpoints[1].id) == {
         "requested": "lab/one",
         "strategy": "direct",
+        "region": None,
         "summary": "3 endpoints could serve it; Beta answered, 2 tried",
         "attempt": 2,
         "is_byok": False,
@@ -149,3 +150,13 @@ def test_the_metadata_of_a_call_that_reached_nobody_has_attempt_zero() -> None:
     assert "attempts" not in body
     failed = router_metadata(call(), plan(call(), one(endpoint("acme"))), [Tried("Acme", "lab/one", 0)])
     assert failed["summary"] == "1 endpoint could serve it; none answered, 1 tried"
+
+
+def test_how_often_each_is_the_first_is_counted_over_draws_that_can_be_made_again() -> None:
+    drawn = firsts(call(), HERE)
+    # 3 and 1 USD, so 1 to 9; who has no price is never drawn.
+    assert set(drawn) == {"acme:lab/one", "beta:lab/one"}
+    assert sum(each.times for each in drawn.values()) == DRAWS
+    assert drawn["beta:lab/one"].times == pytest.approx(900, abs=30)
+    for id, each in drawn.items():
+        assert plan(call(), HERE, seed=each.seed).endpoints[0].id == id
