@@ -30,9 +30,7 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     tries = TRIES * workers * each
     for _ in range(0, tries, _AT_ONCE):
         met = await asyncio.gather(*(_who(port) for _ in range(_AT_ONCE)))
-        for name, line in met:
-            if name is None:
-                continue
+        for name, line in filter(None, met):
             lines = found.setdefault(name, [])
             if len(lines) < each:
                 lines.append(line)
@@ -43,12 +41,15 @@ async def lines_by_worker(port: int, workers: int, each: int) -> dict[str, list[
     raise TimeoutError(f"{tries} connections reached {len(found)} of {workers} workers often enough")
 
 
-async def _who(port: int) -> tuple[str | None, Line]:
-    """(the daybook of the worker, a connection to it); None where the worker died meanwhile."""
-    line = await connect(port)
+async def _who(port: int) -> tuple[str, Line] | None:
+    """(the daybook of the worker, a connection to it); None where the worker has just died."""
+    try:
+        line = await connect(port)
+    except ConnectionError:
+        return None
     note = await line.ask(ask(f"who{next(_numbers)}", "completion=1 pieces=1"))
     if line.closed:
-        return None, line
+        return None
     place = locate(note.id or "")
     if note.status != 200 or place is None:
         raise RuntimeError(f"a first call was answered {note.status}: {bytes(note.body[:200])!r}")
