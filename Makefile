@@ -48,8 +48,10 @@ lock: $(VENV)/.test ## compile requirements/*.in to hashed requirements (needs u
 	done
 	@cd requirements && uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --quiet --no-deps demo.in -o demo.txt
-	@cd requirements && uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --quiet sdk-openrouter.in -o sdk-openrouter.txt
+	@cd requirements && for name in openrouter anthropic genai; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --no-annotate --quiet sdk-$$name.in -o sdk-$$name.txt; \
+	done
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

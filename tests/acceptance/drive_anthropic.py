@@ -107,9 +107,7 @@ def faults(client: Any, model: str) -> dict[str, Any]:
     ask("down", "Hi. [[status=500]]")
     ask("nobody", who=anthropic.Anthropic(api_key="sk-rb-v1-nobodys", base_url=str(client.base_url), max_retries=0))
     try:
-        with client.messages.stream(
-            model=model, max_tokens=100, messages=said("Fail. [[error=2 pieces=4]]")
-        ) as events:
+        with client.messages.stream(model=model, max_tokens=100, messages=said("Fail. [[error=2 pieces=4]]")) as events:
             for _ in events:
                 pass
     except anthropic.APIError as error:

@@ -54,7 +54,9 @@ def stream(client: Any, model: str) -> dict[str, Any]:
 
 def thinking(client: Any, model: str) -> dict[str, Any]:
     """Two turns, the second with the thoughts of the first handed back."""
-    wish = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True, thinking_budget=1024))
+    wish = types.GenerateContentConfig(
+        thinking_config=types.ThinkingConfig(include_thoughts=True, thinking_budget=1024)
+    )
     asked = types.Content(role="user", parts=[types.Part(text="Think. [[completion=20 reasoning=8]]")])
     first = client.models.generate_content(model=model, contents=[asked], config=wish)
     again = types.Content(role="user", parts=[types.Part(text="And now? [[completion=6]]")])

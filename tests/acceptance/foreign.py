@@ -26,16 +26,16 @@ PATIENCE = 300
 """seconds for an installation"""
 
 
-def python_sdk() -> Path:
-    """A Python interpreter that has the `openrouter` SDK."""
-    pins = PROJECT / "requirements" / "sdk-openrouter.txt"
+def python_sdk(name: str = "openrouter") -> Path:
+    """A Python interpreter that has that SDK and what it needs."""
+    pins = PROJECT / "requirements" / f"sdk-{name}.txt"
 
     def install(place: Path) -> None:
         _run(sys.executable, "-m", "venv", str(place))
         pip = (str(place / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
         _run(*pip, "--no-input", "--require-hashes", "--requirement", str(pins))
 
-    return _place("sdk-openrouter", pins, install) / "bin" / "python"
+    return _place(f"sdk-{name}", pins, install) / "bin" / "python"
 
 
 def node_sdk() -> Path:
