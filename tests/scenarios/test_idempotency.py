@@ -311,6 +311,7 @@ async def test_an_answer_of_exactly_the_limit_is_kept(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_that_says_to_try_again_frees_the_key(stage: Stage) -> None:
+    stage.app.fleet.attempts = 1
     await stage.play(
         ask(),
         row("intent"),

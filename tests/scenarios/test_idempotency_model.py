@@ -152,6 +152,7 @@ async def begin(home: Path, store: MemoryStore, now_ns: int) -> Worker:
     table = IdempotencyTable(answer_bytes=ANSWER_BYTES)
     at = datetime.fromtimestamp(now_ns // NS, UTC).isoformat()
     stage = await raise_stage(home, settings=msgspec.structs.replace(Settings(), idempotency=table), at=at)
+    stage.app.fleet.attempts = 1  # the model knows no pauses
     lifeline = Lifeline(store)
     reached: Any = lifeline
     promises = Promises(reached, stage.daybook.name, table, lambda: Secret("at rest"), SystemDice(), stage.clock.now_ns)

@@ -48,5 +48,6 @@ async def test_what_does_not_leave_is_a_mismatch(stage: Stage) -> None:
 
 
 async def test_an_arrival_without_an_effect_is_checked_as_such(stage: Stage) -> None:
+    stage.app.fleet.attempts = 1
     with pytest.raises(AssertionError, match="row error"):
         await stage.play(ask(), row("intent"), asked("acme"), Says(Lost(UpstreamLost(sent=False))))

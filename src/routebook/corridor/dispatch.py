@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from routebook.core.call import Call, CannotExpress, Losses
+from collections import deque
+
+from routebook.core.call import Call, CannotExpress, Loss, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
 from routebook.core.ids import Mint
@@ -11,7 +13,9 @@ from routebook.corridor.entry import Entry
 from routebook.corridor.media import Media
 from routebook.observe.clock import NS
 from routebook.observe.log import log
-from routebook.policy.retry import moves_on, verdict
+from routebook.policy.compress import fitted
+from routebook.policy.retry import next_step, verdict
+from routebook.policy.variants import thinking
 
 
 async def dispatch(entry: Entry) -> Attempt:
@@ -19,48 +23,107 @@ async def dispatch(entry: Entry) -> Attempt:
 
     Takes an Entry: without an intent on disk and money on hold there is nothing to dispatch with.
     """
-    faults: list[UpstreamFault] = []
-    providers: list[str] = []
-    cannot: CannotExpress | None = None
-    call, media = entry.call, Media(entry) if entry.call.media_prompt else None
-    moderated = entry.app.moderator is not None
-    for endpoint in entry.held.plan.endpoints:
+    walk = _Walk(entry)
+    walk.fleet.budget.call(entry.intent.accepted_ns)
+    while walk.left:
+        endpoint = walk.left.popleft()
         entry.check()
-        if moderated:
-            await _moderate(entry, endpoint)
-            entry.check()
-        if media is not None:
-            call = await media.call_for(endpoint)
-            entry.check()
+        if not walk.fleet.breakers.enter(endpoint.id, entry.app.now_ns()) and walk.left:
+            continue  # another call is trying it out just now: skipped, which is no attempt
         try:
-            attempt = _start(entry, endpoint, call)
+            attempt = _start(entry, endpoint, *await walk.call_for(endpoint))
         except CannotExpress as error:
-            cannot = error
+            walk.cannot = error
             continue
         try:
             await attempt.begun()
         except UpstreamFault as fault:
-            faults.append(fault)
-            providers.append(endpoint.provider.name)
-            if isinstance(fault, UpstreamCredential):
-                log.warning("%s refused our credential: status %s", endpoint.provider.slug, fault.provider_status)
-            if not moves_on(fault, tried=len(faults), committed=False):
-                break
+            await walk.after(attempt, fault)
+        except BaseException:
+            walk.fleet.left(attempt, entry.app.now_ns())
+            raise
         else:
             return attempt
-    if faults:
-        raise verdict(faults, providers)
-    raise _cannot(entry, cannot)
+    raise walk.verdict()
 
 
-def _start(entry: Entry, endpoint: Endpoint, call: Call) -> Attempt:
+class _Walk:
+    """Where a call is in its plan: who is left, and who failed how."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.fleet = entry.app.fleet
+        self.route = entry.held.plan.route
+        self.left = deque(entry.held.plan.endpoints)
+        self.cannot: CannotExpress | None = None
+        self._faults: list[UpstreamFault] = []
+        self._providers: list[str] = []
+        self._media = Media(entry) if entry.call.media_prompt else None
+        self._compress = entry.app.fleet.outlook.house.compress
+
+    async def call_for(self, endpoint: Endpoint) -> tuple[Call, Loss | None]:
+        """The call as that endpoint gets it, looked at, its media fetched, made to fit; and what was shortened.
+
+        Raises Fault, ClientGone.
+        """
+        entry = self.entry
+        if entry.app.moderator is not None:
+            await _moderate(entry, endpoint)
+            entry.check()
+        call = entry.call
+        if self._media is not None:
+            call = await self._media.call_for(endpoint)
+            entry.check()
+        if endpoint.id in self.route.thinking:
+            call = thinking(call)
+        if call.common and endpoint.context_length is None:
+            return call, None  # nothing to fit it into
+        call, shorter = fitted(call, endpoint, self._compress)
+        if shorter is None:
+            return call, None
+        return call, Loss("messages", f"{shorter.engine}: {shorter.dropped} left out, {shorter.cut} texts shortened")
+
+    async def after(self, attempt: Attempt, fault: UpstreamFault) -> None:
+        """That attempt failed: go on with the next endpoint, or once more with this one after a pause, or give up."""
+        entry, endpoint, now_ns = self.entry, attempt.endpoint, self.entry.app.now_ns()
+        seed = entry.intent.accepted_ns
+        self._faults.append(fault)
+        self._providers.append(endpoint.provider.name)
+        if isinstance(fault, UpstreamCredential):
+            log.warning("%s refused our credential: status %s", endpoint.provider.slug, fault.provider_status)
+        self.fleet.failed(attempt, fault, now_ns, seed)
+        step = next_step(
+            fault,
+            tried=len(self._faults),
+            committed=False,
+            more=bool(self.left),
+            seed=seed,
+            fallbacks=self.route.fallbacks,
+            attempts_max=self.fleet.attempts,
+        )
+        if step.action == "stop" or not self.fleet.budget.retry(now_ns):
+            self.left.clear()
+        elif step.action == "again":
+            self.left.appendleft(endpoint)
+            await entry.wait(entry.app.clock.sleep(step.wait_ns))
+
+    def verdict(self) -> Fault:
+        """What the caller is told when nobody answered."""
+        if self._faults:
+            return verdict(self._faults, self._providers)
+        return _cannot(self.entry, self.cannot)
+
+
+def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Loss | None) -> Attempt:
     """Build the provider's request and send it. `call` is the entry's, as this provider can read it.
 
     Raises CannotExpress under `require_parameters`.
     """
     app, wish = entry.app, call.provider
     losses = Losses(strict=bool(wish and wish.require_parameters))
-    upstream = app.upstreams[endpoint.provider.dialect]
+    if shortened is not None:
+        losses.items.append(shortened)
+    upstream = app.upstreams[endpoint.provider.spoken_with(call.surface)]
     if call.untold and upstream.name != call.surface:
         for loss in call.untold:
             losses.unsupported(loss.parameter, loss.detail)

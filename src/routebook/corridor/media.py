@@ -64,15 +64,7 @@ class Media:
                 f"{endpoint.provider.name} takes no URLs and the gateway fetches at most {URLS_MAX} of them for one "
                 f"call, not {len(urls)}; send the content inline as data URLs."
             )
-        entry = self._entry
-        entry.waiting = fetching = asyncio.ensure_future(_fetch_all(urls, entry.app.fetch))
-        try:
-            return await fetching
-        except asyncio.CancelledError:
-            entry.check()  # the caller left, or the gateway ended the call; else it is this task that was cancelled
-            raise
-        finally:
-            entry.waiting = None
+        return await self._entry.wait(_fetch_all(urls, self._entry.app.fetch))
 
 
 async def _fetch_all(urls: list[str], fetch: MediaFetch) -> dict[str, str]:
