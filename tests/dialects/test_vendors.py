@@ -28,6 +28,9 @@ def test_the_vendors_that_people_ask_for_are_there() -> None:
 def test_a_row_is_complete(row: Vendor) -> None:
     assert row.dialect in registry.upstreams(ROWS)
     assert row.docs.startswith("https://")
+    assert row.dialect not in row.also
+    assert row.also.keys() <= registry.upstreams(ROWS).keys() & registry.surfaces().keys()
+    assert all(page.startswith("https://") for page in row.also.values())
     assert row.checked is None or re.fullmatch(r"20\d\d-\d\d-\d\d", row.checked)
     assert row.base_url or row.url_env, "a vendor is found under a URL or a variable that names one"
     assert row.key_env or row.url_env

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from routebook.core.catalog import Catalog
@@ -45,6 +46,7 @@ from tests.support import (
     counted,
     finish,
     model,
+    offer,
     raise_stage,
     refused,
     text,
@@ -339,6 +341,44 @@ async def test_who_leaves_has_the_providers_socket_closed(stage: Stage) -> None:
         Leaves(),
         closed("delta"),
         row("cancelled", cancelled=True, finish_reason=None),
+    )
+
+
+# --- a provider of both -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def both_stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A provider of the chat API that serves the responses API at the same place."""
+    offered = offer("lab/both", "acme")
+    provider = msgspec.structs.replace(offered.provider, also=("openai_responses",))
+    models = model("lab/both", msgspec.structs.replace(offered, provider=provider))
+    stage = await raise_stage(tmp_path, models=Catalog({models.slug: models}, PROVIDERS))
+    try:
+        yield stage
+        stage.check()
+    finally:
+        await stage.close()
+
+
+async def test_who_serves_both_apis_is_asked_in_the_callers_own(both_stage: Stage) -> None:
+    await both_stage.play(
+        respond("lab/both", stream=False, truncation="auto"),
+        row("intent"),
+        asked("acme", path="https://acme.example/v1/responses", truncation="auto"),
+        Says(SENT, JSON, Data(codec.encode(response([message("Hi")]))), END),
+        row("done", losses=[]),
+        begun(200),
+        body(output_text="Hi"),
+        ENDED,
+        ask("lab/both", stream=False),
+        row("intent"),
+        asked("acme", path="https://acme.example/v1/chat/completions"),
+        Says(SENT, JSON, answer("Hi", 100, 2), END),
+        row("done"),
+        begun(200),
+        body(content="Hi"),
+        ENDED,
     )
 
 

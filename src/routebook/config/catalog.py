@@ -40,6 +40,8 @@ class VendorRow(Protocol):
     @property
     def base_url(self) -> str | None: ...
     @property
+    def also(self) -> Mapping[str, str]: ...
+    @property
     def key_env(self) -> tuple[str, ...]: ...
     @property
     def abortable(self) -> bool: ...
@@ -178,6 +180,8 @@ def _configured(
         abortable=base.abortable if table.abortable is None else table.abortable,
         fetches_urls=base.fetches_urls if table.fetches_urls is None else table.fetches_urls,
         publishes=bool(table.publishes),
+        # Who names a dialect or another place gets that, and nothing that is known of the vendor's own.
+        also=() if table.dialect is not None or table.base_url is not None else base.also,
     )
 
 
@@ -192,6 +196,7 @@ def _known(row: VendorRow, url: str | None) -> Provider:
         abortable=row.abortable,
         fetches_urls=row.fetches_urls,
         headquarters=row.headquarters,
+        also=() if url else tuple(row.also),
     )
 
 

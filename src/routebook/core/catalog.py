@@ -46,6 +46,13 @@ class Provider(msgspec.Struct, frozen=True):
     datacenters: tuple[str, ...] | None = None
     publishes: bool = False
     """prompts to free endpoints may be made public"""
+    also: tuple[str, ...] = ()
+    """other dialects that the same base URL serves"""
+
+    def spoken_with(self, surface: str) -> str:
+        """The dialect in which it is asked for callers of that one: their own where it knows it, since nothing is lost
+        between the same."""
+        return surface if surface in self.also else self.dialect
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -68,6 +68,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str | None = None
     """None = only where `url_env` gives one. May hold places such as `{AWS_REGION|=us-east-1}`, see `placed`"""
     dialect: str = "openai_chat"
+    also: dict[str, str] = {}
+    """other dialects that the same base URL serves for every model -> the page that says so"""
     key_env: tuple[str, ...] = ()
     """environment variables that hold the credential, the first that is set counts; optional for a local server"""
     key_parts: tuple[str, ...] = ()

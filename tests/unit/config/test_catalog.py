@@ -24,6 +24,7 @@ VENDORS = {
         "https://api.openai.test/v1",
         key_env=("OPENAI_API_KEY",),
         abortable=True,
+        also={"openai_responses": "https://docs.test"},
     ),
     "groq": Vendor("groq", "Groq", "https://docs.test", "https://api.groq.test/v1", key_env=("GROQ_API_KEY",)),
     "ollama": Vendor("ollama", "Ollama", "https://docs.test", url_env=("OLLAMA_HOST",), fetches_urls=False),
@@ -95,6 +96,16 @@ def test_who_fetches_urls_is_said_by_the_row_and_in_the_end_by_the_file() -> Non
     assert built(ACME).providers["acme"].fetches_urls
     account = built('[[providers]]\nslug = "box"\nvendor = "ollama"\nbase_url = "http://box/v1"').providers["box"]
     assert not account.fetches_urls
+
+
+def test_other_dialects_of_a_vendor_hold_for_its_own_place_alone() -> None:
+    def also(text: str = "", url: str | None = None) -> tuple[str, ...]:
+        return built(text, {"openai": url}).providers["openai"].also
+
+    assert also() == also('[[providers]]\nslug = "openai"\nzdr = true') == ("openai_responses",)
+    assert also(url="http://proxy/v1") == ()
+    assert also('[[providers]]\nslug = "openai"\nbase_url = "http://proxy/v1"') == ()
+    assert also('[[providers]]\nslug = "openai"\ndialect = "openai_chat"') == ()
 
 
 def test_a_vendor_whose_dialect_nobody_speaks_is_refused_as_well() -> None:
