@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -320,3 +321,25 @@ def test_every_vendor_row_builds_a_request_that_is_json() -> None:
         assert body["stream"] is True
         assert ("stream_options" in body) == row.quirks.stream_usage
         assert len({loss.parameter for loss in losses.items}) == len(losses.items), row.slug
+
+
+def test_members_of_a_vendors_own_reach_it_under_its_own_names() -> None:
+    rows = parse((files("routebook.dialects") / "vendors.toml").read_text(encoding="utf-8"))
+    own = {
+        "mistral": {"safe_prompt": True, "guardrails": [], "document_page_limit": 4, "prompt_cache_key": "k"},
+        "deepseek": {"prefix": True},
+        "xai": {"search_parameters": {"mode": "auto"}, "deferred": False},
+        "perplexity": {"search_domain_filter": ["a.example"], "return_images": True},
+        "z-ai": {"do_sample": False, "tool_stream": True},
+        "moonshotai": {"safety_identifier": "s", "prompt_cache_key": "k"},
+    }
+    for slug, members in own.items():
+        body, losses, _ = sent(hello(**members), rows[slug])
+        assert {name: body[name] for name in members} == members, slug
+        assert losses == {}
+    for slug in ("deepseek", "z-ai"):
+        body, _, _ = sent(hello(user="ann"), rows[slug])
+        assert len(body["user_id"]) == 32
+        assert "user" not in body
+    assert sent(hello(seed=1), rows["mistral"])[0]["random_seed"] == 1
+    assert sent(hello(max_tokens=5), rows["moonshotai"])[0]["max_completion_tokens"] == 5

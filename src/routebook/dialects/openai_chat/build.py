@@ -272,7 +272,7 @@ def _own(
         body[name] = b"true"
     elif name == "user" and call.user is not None:
         if quirks.user:
-            body[name] = codec.encode(hashed(call.user))
+            body[quirks.rename.get(name, name)] = codec.encode(hashed(call.user))
         else:
             losses.unsupported("user", "the provider does not take it")
     elif name in _LIMITS:
