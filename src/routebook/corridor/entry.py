@@ -67,6 +67,7 @@ class Entry:
         "settled",
         "stopped",
         "text",
+        "unfinished",
         "waiting",
         "written",
     )
@@ -89,6 +90,8 @@ class Entry:
         """the caller left: there is nobody to be told how it ended"""
         self.halt: str | None = None
         """`cancelled` or `budget`: why the answer ends before its provider ends it, with its caller there"""
+        self.unfinished: tuple[int, ...] = ()
+        """choices that had not ended for the caller when it was halted"""
         self.stopped: Fault | None = None
         """why the gateway itself ended the call"""
         self.delivered: tuple[int, int] | None = None
@@ -174,11 +177,14 @@ class Entry:
             return False
         if self.cancelled:
             return True
-        self.halt = "cancelled"
-        if not self._withdraw(Halted()):
-            self.halt = None
+        if self.current is not None and self.current.meter.finished:
             return False
-        return True
+        self._halt("cancelled")
+        return self._withdraw(Halted())
+
+    def _halt(self, why: str) -> None:
+        self.halt = why
+        self.unfinished = (0,) if self.current is None else self.current.meter.open_choices
 
     def _withdraw(self, why: ClientGone) -> bool:
         """Nobody wants the rest. False if all was said by then."""
@@ -203,8 +209,7 @@ class Entry:
         attempt = self.current
         if attempt is None or attempt.over or self.cancelled:
             return
-        self.halt = "budget"
-        assert self.reach is not None
+        self._halt("budget")
         attempt.abandon(Halted())
 
     def go_on(self, attempt: Attempt) -> None:

@@ -34,7 +34,7 @@ class Reclaimer:
             if hold not in living and (hold.id is not None or now_ns - hold.since_ns > WITHOUT_CALL_NS)
         ]
         for hold in lost:
-            self._app.book.release(hold)
+            self._app.book.reclaim(hold)
             log.error(
                 "generation %s is gone and left $%s of key %s on hold; released. This is a mistake of the gateway",
                 hold.id or "(none)",

@@ -73,7 +73,7 @@ async def _close(entry: Entry, error: BaseException | None) -> None:
     app.metrics.settled(entry.intent, outcome, state)
     if entry.left:
         answer.drop()
-    elif entry.halt is not None and fault is None:
+    elif entry.halt is not None:
         _end_early(entry, outcome)
     elif fault is None or in_band:
         answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
@@ -92,8 +92,7 @@ def _end_early(entry: Entry, outcome: Outcome) -> None:
     reason = "length" if entry.halt == "budget" else "stop"
     served = attempt.endpoint if attempt is not None and attempt.first_ns is not None else None
     answer.start(entry.stamp(served))
-    open_choices = attempt.meter.open_choices if attempt is not None else (0,)
-    answer.events([Finish(reason, entry.halt, index) for index in open_choices], entry.app.now_ns())
+    answer.events([Finish(reason, entry.halt, index) for index in entry.unfinished], entry.app.now_ns())
     answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
 
 
@@ -115,6 +114,8 @@ def _leave(entry: Entry, charge: Decimal | None = None) -> None:
         attempt.let_go()
     hold = entry.held.hold
     if not hold.open:
+        if charge is not None:
+            entry.app.book.settle_late(hold, charge)
         return
     if charge is None:
         entry.app.book.release(hold)

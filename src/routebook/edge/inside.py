@@ -102,7 +102,7 @@ class Neighbours:
                 line = await _exchange(path, codec.encode({"verb": verb, **facts}) + b"\n")
             answer: dict[str, Any] = codec.decode_as(line, dict[str, Any])
         except (OSError, TimeoutError, ValueError, codec.DecodeError) as error:
-            raise Unreachable(f"the owner of daybook {daybook} does not answer ({error or 'too late'})") from error
+            raise Unreachable(f"the owner of daybook {daybook} does not answer ({str(error) or 'too late'})") from error
         if "error" in answer:
             raise Unreachable(f"the owner of daybook {daybook}: {answer['error']}")
         return answer

@@ -122,6 +122,20 @@ class Book:
         for purse in hold.purses:
             purse.free = add(purse.free, hold.amount or ZERO)
 
+    def reclaim(self, hold: Hold) -> None:
+        """As `release`, for a hold whose call is gone. Should that end after all, `settle_late` takes its charge."""
+        self.release(hold)
+        hold.reclaimed = True
+
+    def settle_late(self, hold: Hold, charge: Decimal) -> None:
+        """The charge of a call whose hold was reclaimed; harmless for any other hold, and the second time."""
+        if not hold.reclaimed:
+            return
+        hold.reclaimed = False
+        for purse in hold.purses:
+            purse.free = subtract(purse.free, charge)
+        self._post(hold.key_hash, hold.account, hold.day, charge, ZERO)
+
     # --- holds that change --------------------------------------------------------------------------------------------
 
     def extend(self, hold: Hold, more: Decimal) -> bool:

@@ -108,7 +108,7 @@ class Tally:
 class Hold:
     """Money reserved for one call. Exactly one of `Book.settle` and `Book.release` ends it."""
 
-    __slots__ = ("account", "amount", "day", "id", "key_hash", "open", "over_hold", "purses", "since_ns")
+    __slots__ = ("account", "amount", "day", "id", "key_hash", "open", "over_hold", "purses", "reclaimed", "since_ns")
 
     def __init__(self, key: Key, amount: Decimal | None, day: int, since_ns: int, purses: tuple[Purse, ...]) -> None:
         self.key_hash = key.hash
@@ -123,6 +123,8 @@ class Hold:
         self.id: str | None = None
         """of the call, once it has one"""
         self.open = True
+        self.reclaimed = False
+        """it was given back because its call seemed to be gone; if the call ends after all, its charge still counts"""
         self.over_hold = False
         """set by settle: the charge was more than the amount"""
 

@@ -99,7 +99,7 @@ def load_settings(config_file: Path | None, environ: Mapping[str, str], flags: F
         file=path,
         dated=dated,
         lines=lines,
-        notes=_notes(environ, settings),
+        notes=_notes(environ),
     )
 
 
@@ -189,15 +189,10 @@ def _admin_key_hash(key: str | None) -> str | None:
     return sha256(key.encode()).hexdigest()
 
 
-def _notes(environ: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+def _notes(environ: Mapping[str, str]) -> tuple[str, ...]:
     notes = []
     if environ.get("ROUTEBOOK_VALKEY_URL"):
         notes.append("ROUTEBOOK_VALKEY_URL is set, but this version does not use Valkey")
-    if settings.server.workers > 1:
-        notes.append(
-            f"{settings.server.workers} workers: each counts the spending of its own calls at once and of the others' "
-            "at the next start, so a key's limit may be passed by what the others spend meanwhile"
-        )
     strange = {name for name in environ if name.startswith("ROUTEBOOK_")} - {*VARIABLES, *_CLIENT_VARIABLES}
     for name in sorted(strange):
         if close := get_close_matches(name, VARIABLES, n=1, cutoff=0.85):

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -17,7 +19,7 @@ from starlette.responses import JSONResponse
 from routebook.config.settings import AccountingTable, Settings
 from routebook.control.generation import routes
 from routebook.core.errors import Fault
-from routebook.core.generation import State
+from routebook.core.generation import Folded, State
 from routebook.core.people import Key
 from routebook.corridor.entry import Entry
 from routebook.daybook.book import FileDaybook
@@ -29,7 +31,7 @@ from routebook.store.memory import MemoryStore
 from routebook.wire import codec
 from tests.unit.daybook.samples import intent, outcome
 
-MINE, MANAGER, STRANGER, ADMIN = ("sk-rb-v1-" + letter * 64 for letter in "1234")
+MINE, MANAGER, STRANGER, ADMIN, OTHER = ("sk-rb-v1-" + letter * 64 for letter in "12345")
 
 
 @dataclass
@@ -44,6 +46,9 @@ class Desk:
     credits: Decimal = Decimal(0)
     dice: Dice = field(default_factory=SystemDice)
     entries: set[Entry] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
+    others: dict[tuple[str, int], Folded] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
     def now_ns(self) -> int:
         return SystemClock().now_ns()
@@ -53,6 +58,20 @@ class Desk:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
             return await client.get("/generation", params=query, headers=headers)
+
+    async def cancel(self, key: str, id: str) -> httpx2.Response:
+        """Its workers elsewhere run `elsewhere` and have ended every other call."""
+
+        async def cancel_there(daybook: str, id: str) -> bool:
+            self.asked.append(daybook)
+            return id in self.elsewhere
+
+        def read_there(daybook: str, n: int) -> Folded | None:
+            return self.others.get((daybook, n))
+
+        app = Starlette(routes=routes(self, read_there, cancel_there), exception_handlers={Fault: _envelope})
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
+            return await client.post(f"/generation/{id}/cancel", headers={"authorization": f"Bearer {key}"})
 
 
 def _envelope(request: Request, fault: Exception) -> JSONResponse:
@@ -180,3 +199,38 @@ def test_a_setting_switches_the_reading_of_latency(tmp_path: Path) -> None:
         assert data_of(await desk.get(MINE, id=await made(desk)))["latency"] == 60
 
     at_the_desk(tmp_path, steps, Settings(accounting=AccountingTable(latency="first_token")))
+
+
+@pytest.mark.parametrize("key", [MINE, MANAGER, ADMIN], ids=["who made it", "a management key", "the operator"])
+def test_a_call_of_another_worker_is_cancelled_there(tmp_path: Path, key: str) -> None:
+    async def steps(desk: Desk) -> None:
+        call = msgspec.structs.replace(intent(7, "zzz"), key_hash=hash_of(MINE))
+        desk.others["zzz", 7] = Folded(1, call)
+        desk.elsewhere.add(call.id)
+        assert data_of(await desk.cancel(key, call.id)) == {"id": call.id, "cancelled": True}
+        assert desk.asked == ["zzz"]
+
+    at_the_desk(tmp_path, steps)
+
+
+def test_who_may_not_cancel_a_call_and_what_cannot_be_cancelled(tmp_path: Path) -> None:
+    async def steps(desk: Desk) -> None:
+        await desk.store.put_key(Key(hash=hash_of(OTHER), name="other", label="o"))
+        await desk.people.refresh(desk.store)
+        open_call = msgspec.structs.replace(intent(7, "zzz"), key_hash=hash_of(MINE))
+        desk.others["zzz", 7] = Folded(1, open_call)
+        ended = await made(desk)
+        for key, id, status, says in (
+            (STRANGER, open_call.id, 404, "not found"),
+            (MINE, "gen-1-zzz", 404, "not found"),
+            (OTHER, open_call.id, 403, "the key that made this call"),
+            (MANAGER, ended, 409, "has ended"),
+            (MINE, open_call.id, 409, "has ended"),  # by the time its worker was asked
+            ("sk-rb-v1-nobody", ended, 401, ""),
+        ):
+            answer = await desk.cancel(key, id)
+            assert answer.status_code == status, answer.text
+            assert says in answer.text
+        assert desk.asked == ["zzz"]
+
+    at_the_desk(tmp_path, steps)
