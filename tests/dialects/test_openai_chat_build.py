@@ -325,7 +325,7 @@ def test_every_vendor_row_builds_a_request_that_is_json() -> None:
 
 def test_members_of_a_vendors_own_reach_it_under_its_own_names() -> None:
     rows = parse((files("routebook.dialects") / "vendors.toml").read_text(encoding="utf-8"))
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "mistral": {"safe_prompt": True, "guardrails": [], "document_page_limit": 4, "prompt_cache_key": "k"},
         "deepseek": {"prefix": True},
         "xai": {"search_parameters": {"mode": "auto"}, "deferred": False},

@@ -37,9 +37,9 @@ _FIELDS = rb"(?:(?::[^\n]*+|event:[^\n]*+|id:[^\n]*+|data:)\s*+)*+"
 _FIRST = re.compile(rb"\A(?:\xef\xbb\xbf)?[\s\[]*+" + _FIELDS + rb'\{\s*+(?:"([^"\\]*+)"|\})')
 """The name of the first member of the first object, past what server-sent events have before it."""
 
-_CLAUDES = frozenset((b"type", b"role", b"content", b"stop_reason", b"stop_sequence", b"message"))
-_EITHER = frozenset((b"id", b"model", b"usage"))
-"""first members that Claude's whole answers begin with too; Gemini's have other names for all of them"""
+_GEMINIS = frozenset((b"candidates", b"predictions", b"error"))
+"""First members of Gemini's answers beside those with a capital inside, as all its longer names have; Claude's have
+none. Errors come in Google's form for both."""
 
 
 class Vertex:
@@ -156,7 +156,7 @@ class VertexReader:
 
     def _go(self, first: bytes | None) -> list[Event]:
         """`first`: name of the first member; what cannot be told apart is read as Gemini's."""
-        claude = first in _CLAUDES or first in _EITHER
+        claude = first is not None and first not in _GEMINIS and first.lower() == first
         self._inner = (self._claude if claude else self._gemini).reader(self._head, self._mint)
         held, self._held = self._held, b""
         return self._inner.feed(held)
