@@ -474,3 +474,46 @@ def test_no_noise_in_a_good_stream_makes_a_reader_raise(noise: bytes) -> None:
     events = heard(body[:at] + noise + body[at:])
     assert sum(isinstance(event, Failed) for event in events) <= 1
     assert any(isinstance(event, (Failed, Finish)) for event in events)
+
+
+def unnumbered(body: bytes) -> bytes:
+    """The same stream from a server that numbers nothing."""
+    out: list[bytes] = []
+    for frame in body.split(b"\n\n")[:-1]:
+        head, _, data = frame.partition(b"data: ")
+        value = json.loads(data)
+        for name in ("output_index", "content_index", "summary_index", "sequence_number"):
+            value.pop(name, None)
+        out.append(head + b"data: " + json.dumps(value).encode() + b"\n\n")
+    return b"".join(out)
+
+
+def test_a_server_that_numbers_nothing_is_understood_and_its_events_are_completed() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    said = message("Hello")
+    at = {"item_id": "msg_1", "output_index": 1, "content_index": 0}
+    part = {"type": "output_text", "text": ""}
+    body = stream(
+        CREATED,
+        *item_events(
+            0,
+            thought,
+            {"type": "response.reasoning_text.delta", "item_id": "rs_1", "output_index": 0, "delta": "hm"},
+        ),
+        *item_events(
+            1,
+            said,
+            {"type": "response.content_part.added", **at, "part": part},
+            {"type": "response.output_text.delta", **at, "delta": "Hel"},
+            {"type": "response.output_text.delta", **at, "delta": "lo"},
+        ),
+        done([thought, said]),
+    )
+    bare = unnumbered(body)
+    assert facts(three_ways(bare)) == facts(three_ways(body))
+    assert facts(three_ways(bare)).reasoning == "hm"
+    assert any(isinstance(event, Plain) for event in heard(bare))
+    places = [json.loads(native.data).get("output_index") for native in natives(heard(bare))]
+    assert places == [None, 0, 0, 0, 1, 1, 1, None]
+    parts = [json.loads(n.data) for n in natives(heard(bare)) if n.kind == "response.content_part.added"]
+    assert [part["content_index"] for part in parts] == [0]

@@ -37,6 +37,15 @@ _WHOLES = {
     "response.function_call_arguments.done": ("arguments", "", "arguments"),
     "response.custom_tool_call_input.done": ("input", "", "input"),
 }
+_PARTS = {
+    "content_part": "content_index",
+    "output_text": "content_index",
+    "refusal": "content_index",
+    "reasoning_text": "content_index",
+    "reasoning_summary_part": "summary_index",
+    "reasoning_summary_text": "summary_index",
+}
+"""what an event is about -> the member that numbers the part"""
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CANONICAL = frozenset({"message", "reasoning", "image_generation_call"}) | RESUMED
@@ -54,6 +63,7 @@ class Answer:
         "_items",
         "_mint",
         "_numbers",
+        "_places",
         "_searched",
         "_start",
         "_usage",
@@ -69,6 +79,8 @@ class Answer:
         self._usage: Usage | None = None
         self._items: dict[int, Item] = {}
         self._numbers: dict[Any, int] = {}
+        self._places: dict[str, int] = {}
+        """of items by their ids, for providers that do not number them"""
         self._called = 0
         self._searched = 0
         self.complete = False
@@ -82,6 +94,9 @@ class Answer:
         kind = kind if isinstance(kind, str) else ""
         if kind == "error" or (not kind and value.get("error")):
             return [Failed(faults.from_object(value, self._head))]
+        if "output_index" not in value and ("item" in value or "item_id" in value):
+            value = self._placed(kind, value)
+            data = codec.encode(value)
         number = value.get("sequence_number")
         native = Native(NAME, kind, data, number if isinstance(number, int) else None)
         if kind in _BEGINS:
@@ -188,6 +203,19 @@ class Answer:
             out += self._done(place, item)
             if native and item.get("type") not in _CANONICAL:
                 out.append(Delta(native=Native(NAME, "item", codec.encode(item), content=True)))
+        return out
+
+    def _placed(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+        """The event of a provider that numbers neither items nor parts, with the numbers that the API wants."""
+        item = value.get("item")
+        name = text_of(item, "id") or text_of(value, "item_id") or ""
+        known = len(self._items)
+        if kind == "response.output_item.added":
+            self._places[name] = known
+        out = {**value, "output_index": self._places.get(name, max(known - 1, 0))}
+        part = _PARTS.get(kind.removeprefix("response.").rpartition(".")[0])
+        if part is not None:
+            out.setdefault(part, 0)
         return out
 
     # --- items --------------------------------------------------------------------------------------------------------

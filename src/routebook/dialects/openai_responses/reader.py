@@ -2,7 +2,8 @@
 
 Who speaks it and how they differ (API references and answers, read 2026-11): OpenAI (events numbered from July 2025 on,
 padding in `obfuscation`), Azure (`content_filters` beside the output), xAI, DeepSeek, Amazon Bedrock, OpenRouter (no
-`event:` lines, `[DONE]` at the end), servers of the Open Responses specification. An error comes as an event `error`,
+`event:` lines, `[DONE]` at the end), llama.cpp (numbers neither events nor items nor parts), servers of the Open
+Responses specification. An error comes as an event `error`,
 flat or nested, or as `response.failed`, or as both.
 """
 
@@ -33,8 +34,8 @@ class Text(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: Literal["response.output_text.delta"]
     delta: msgspec.Raw
     item_id: str
-    output_index: int = 0
-    content_index: int = 0
+    output_index: int | None = None
+    content_index: int | None = None
     sequence_number: int | None = None
     logprobs: list[None] | None = None
     """nothing but an empty one is read this way"""
@@ -152,7 +153,8 @@ class ResponsesReader:
         open_text = self._answer.open_text
         if open_text is None or (found := text_event(data)) is None:
             return False
-        if (found.item_id, found.output_index, found.content_index) != open_text:
+        name, place, part = open_text
+        if found.item_id != name or found.output_index not in (None, place) or found.content_index not in (None, part):
             return False
         self._run.append(bytes(found.delta)[1:-1])
         return True
