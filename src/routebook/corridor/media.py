@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,10 +127,14 @@ def _with(call: Call, data: Mapping[str, str]) -> Call:
     """A copy of the call with these URLs replaced, decoded and verbatim."""
     chat = replace(call.chat, messages=[_message(message, data) for message in call.chat.messages])
     raw = dict(call.raw)
-    if "messages" in raw:
+    if call.surface == "anthropic":
+        raw["messages"] = codec.Raw(codec.encode(_sources(codec.decode_exact(bytes(raw["messages"])), data)))
+    elif "messages" in raw:
         raw["messages"] = _rewritten(raw["messages"], data)
     if "input" in raw:
         raw["input"] = _items(raw["input"], data)
+    if "contents" in raw:
+        raw["contents"] = codec.Raw(codec.encode(_files(codec.decode_exact(bytes(raw["contents"])), data)))
     return replace(call, chat=chat, raw=raw)
 
 
@@ -180,3 +184,40 @@ def _items(raw: codec.Raw, data: Mapping[str, str]) -> codec.Raw:
                 else:
                     part[place] = data[url]
     return codec.Raw(codec.encode(rows))
+
+
+def _sources(value: Any, data: Mapping[str, str]) -> Any:
+    """The caller's own messages, in the shape of Anthropic's API: a source is a URL, base64, or plain text."""
+    if isinstance(value, list):
+        return [_sources(item, data) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "url" and (found := data.get(str(value.get("url")))) is not None:
+        kind, content = _parted(found)
+        if kind == "text/plain":
+            return {"type": "text", "media_type": kind, "data": b64decode(content).decode("utf-8", "replace")}
+        return {"type": "base64", "media_type": kind, "data": content}
+    return {name: member if name == "input" else _sources(member, data) for name, member in value.items()}
+
+
+def _files(value: Any, data: Mapping[str, str]) -> Any:
+    """The caller's own contents, in the shape of Gemini's API, in either spelling of its names."""
+    if isinstance(value, list):
+        return [_files(item, data) for item in value]
+    if not isinstance(value, dict):
+        return value
+    out = {}
+    for name, member in value.items():
+        url = member.get("fileUri") or member.get("file_uri") if isinstance(member, dict) else None
+        if name in ("fileData", "file_data") and isinstance(url, str) and url in data:
+            kind, content = _parted(data[url])
+            out["inlineData"] = {"mimeType": kind, "data": content}
+        else:
+            out[name] = member if name in ("args", "response") else _files(member, data)
+    return out
+
+
+def _parted(url: str) -> tuple[str, str]:
+    """(media type, base64) of a data URL that was made here."""
+    head, _, content = url.removeprefix("data:").partition(",")
+    return head.partition(";")[0], content

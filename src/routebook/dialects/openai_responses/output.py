@@ -110,7 +110,8 @@ class Output:
     def delta(self, event: Delta) -> None:
         """One more piece of the answer."""
         native = event.native
-        if native is not None and native.content and native.kind in ("item", "response.output_item.done"):
+        own = native is not None and native.dialect == "openai_responses"
+        if own and native is not None and native.content and native.kind in ("item", "response.output_item.done"):
             self._verbatim(codec.decode_exact(native.data), native.kind)
         if not self._exclude:
             self._reasoning(event)

@@ -113,6 +113,8 @@ class ResponsesWriter:
         if event.index:
             return  # the API has one answer
         native = event.native
+        if native is not None and native.dialect != NAME:
+            native = None  # another dialect's words; the event says the same canonically
         if self._splice is None and self._output is None and native is not None and self._passes(native.kind):
             self._begun = True
             self._splice = Splice(self._write, self._emit, self._next, self._whole)

@@ -1,0 +1,374 @@
+"""One call through every surface, and one surface to every dialect: equal counts, equal money, equal words. And what is
+not valid on each surface: refused in its own envelope, with no call made and nothing booked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from routebook.testing.provider import ScriptedProvider
+from tests.acceptance.behind import gateway_behind
+from tests.acceptance.gateway import ADMIN_KEY, RunningGateway, bearer
+
+SAID = "Hi. [[prompt=90 cached=40 completion=20 reasoning=5]]"
+MODEL = "scripted/cached"
+
+
+def asked(surface: str, model: str = MODEL, said: str = SAID, stream: bool = False) -> tuple[str, dict[str, Any]]:
+    """(path under the origin, body) of one and the same request."""
+    if surface == "gemini":
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+    more = {"stream": True} if stream else {}
+    messages = [{"role": "user", "content": said}]
+    if surface == "messages":
+        return "/api/v1/messages", {"model": model, "max_tokens": 1000, "messages": messages, **more}
+    if surface == "responses":
+        return "/api/v1/responses", {"model": model, "input": said, **more}
+    if surface == "completions":
+        return "/api/v1/completions", {"model": model, "prompt": said, **more}
+    return "/api/v1/chat/completions", {"model": model, "messages": messages, **more}
+
+
+SURFACES = ("chat", "messages", "responses", "completions", "gemini")
+
+
+def record_of(gateway: RunningGateway, key: str, id: str) -> dict[str, Any]:
+    answer = httpx2.get(f"{gateway.base}/generation", params={"id": id}, headers=bearer(key))
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def counts_of(surface: str, usage: dict[str, Any]) -> tuple[int, int, int, int]:
+    """(prompt, completion, cached, reasoning), whatever the surface calls them and takes them to include."""
+    if surface == "messages":
+        cached = usage["cache_read_input_tokens"]
+        thought = usage["output_tokens_details"]["thinking_tokens"]
+        return usage["input_tokens"] + cached, usage["output_tokens"], cached, thought
+    if surface == "gemini":
+        thought = usage["thoughtsTokenCount"]
+        made = usage["candidatesTokenCount"] + thought
+        return usage["promptTokenCount"], made, usage["cachedContentTokenCount"], thought
+    if surface == "responses":
+        cached = usage["input_tokens_details"]["cached_tokens"]
+        thought = usage["output_tokens_details"]["reasoning_tokens"]
+        return usage["input_tokens"], usage["output_tokens"], cached, thought
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    thought = usage["completion_tokens_details"]["reasoning_tokens"]
+    return usage["prompt_tokens"], usage["completion_tokens"], cached, thought
+
+
+def usage_in(surface: str, answer: httpx2.Response, stream: bool) -> dict[str, Any]:
+    """The last usage object that an answer holds."""
+    lines = [line for line in answer.text.splitlines() if line.startswith("data: {")]
+    objects = [json.loads(line[6:]) for line in lines] if stream else [answer.json()]
+    name = "usageMetadata" if surface == "gemini" else "usage"
+    places = [each.get("response", each) for each in objects]
+    found: dict[str, Any] = [each[name] for each in places if each.get(name)][-1]
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_one_call_costs_and_counts_the_same_on_every_surface(gateway: RunningGateway, key: str, stream: bool) -> None:
+    costs, told = set(), {}
+    for surface in SURFACES:
+        path, body = asked(surface, stream=stream)
+        answer = httpx2.post(gateway.origin + path, json=body, headers=bearer(key))
+        assert answer.status_code == 200, answer.text
+        record = record_of(gateway, key, answer.headers["x-generation-id"])
+        counts = [record[f"native_tokens_{name}"] for name in ("prompt", "completion", "cached", "reasoning")]
+        assert counts == [90, 20, 40, 5], surface
+        costs.add(record["total_cost"])
+        usage = usage_in(surface, answer, stream)
+        told[surface] = counts_of(surface, usage)
+        assert usage["cost"] == record["total_cost"], surface
+    assert len(costs) == 1
+    assert set(told.values()) == {(90, 20, 40, 5)}, told
+
+
+@pytest.fixture(scope="module")
+def outer(gateway: RunningGateway, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    with gateway_behind(gateway, key, tmp_path_factory.mktemp("behind") / "home") as running:
+        yield running
+
+
+def words_in(surface: str, answer: dict[str, Any]) -> str:
+    if surface == "messages":
+        return "".join(block["text"] for block in answer["content"] if block["type"] == "text")
+    if surface == "gemini":
+        parts = answer["candidates"][0]["content"]["parts"]
+        return "".join(part["text"] for part in parts if not part.get("thought"))
+    if surface == "responses":
+        texts = [part["text"] for item in answer["output"] if item["type"] == "message" for part in item["content"]]
+        return "".join(texts)
+    choice = answer["choices"][0]
+    words: str = choice["text"] if surface == "completions" else choice["message"]["content"]
+    return words
+
+
+def test_every_surface_reaches_every_dialect_with_the_same_words_and_counts(outer: RunningGateway) -> None:
+    key = outer.new_key(name="matrix")
+    for surface in SURFACES:
+        for dialect in ("openai_chat", "anthropic", "gemini"):
+            path, body = asked(surface, f"behind/{dialect}")
+            answer = httpx2.post(outer.origin + path, json=body, headers=bearer(key))
+            assert answer.status_code == 200, (surface, dialect, answer.text)
+            words = words_in(surface, answer.json()).split()
+            assert len(words) == 3, (surface, dialect, answer.text)
+            assert counts_of(surface, usage_in(surface, answer, False)) == (90, 20, 40, 5), (surface, dialect)
+
+
+TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def test_a_tool_is_called_from_every_surface_that_has_tools_through_every_dialect(outer: RunningGateway) -> None:
+    key = outer.new_key(name="tools")
+    calls = set()
+    for surface in ("chat", "messages", "gemini"):
+        for dialect in ("openai_chat", "anthropic", "gemini"):
+            path, body = asked(surface, f"behind/{dialect}", "What is the weather?")
+            if surface == "messages":
+                body["tools"] = [{"name": "weather", "input_schema": TOOL}]
+            elif surface == "gemini":
+                body["tools"] = [{"functionDeclarations": [{"name": "weather", "parametersJsonSchema": TOOL}]}]
+            else:
+                body["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}]
+            answer = httpx2.post(outer.origin + path, json=body, headers=bearer(key)).json()
+            if surface == "messages":
+                assert answer["stop_reason"] == "tool_use", answer
+                (block,) = answer["content"]
+                calls.add((block["name"], json.dumps(block["input"])))
+            elif surface == "gemini":
+                (part,) = answer["candidates"][0]["content"]["parts"]
+                calls.add((part["functionCall"]["name"], json.dumps(part["functionCall"]["args"])))
+            else:
+                assert answer["choices"][0]["finish_reason"] == "tool_calls", answer
+                (call,) = answer["choices"][0]["message"]["tool_calls"]
+                arguments = json.loads(call["function"]["arguments"])
+                calls.add((call["function"]["name"], json.dumps(arguments)))
+    assert calls == {("weather", '{"city": "a city"}')}
+
+
+# --- where the paths are, and where keys may stand --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", ["/api/v1", "/v1", "/api"])
+def test_messages_are_under_every_base_with_either_key(gateway: RunningGateway, key: str, base: str) -> None:
+    _, body = asked("messages")
+    for headers in (bearer(key), {"x-api-key": key, "anthropic-version": "2023-06-01"}):
+        answer = httpx2.post(f"{gateway.origin}{base}/messages", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (200, "message")
+        assert answer.headers["x-generation-id"].startswith("gen-")
+
+
+@pytest.mark.parametrize("base", ["/v1beta", "/api/v1beta", "/v1", "/api/v1"])
+def test_geminis_paths_are_under_every_base_with_the_key_in_any_place(
+    gateway: RunningGateway, key: str, base: str
+) -> None:
+    _, body = asked("gemini")
+    url = f"{gateway.origin}{base}/models/{MODEL}:generateContent"
+    answers = [
+        httpx2.post(url, json=body, headers={"x-goog-api-key": key}),
+        httpx2.post(url, json=body, headers=bearer(key)),
+        httpx2.post(f"{url}?key={key}", json=body),
+        httpx2.post(url.replace(MODEL, MODEL.replace("/", "%2F")), json=body, headers=bearer(key)),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert all(answer.json()["modelVersion"] == MODEL for answer in answers)
+
+
+def test_a_stream_of_geminis_is_one_array_unless_events_are_asked_for(gateway: RunningGateway, key: str) -> None:
+    _, body = asked("gemini")
+    url = f"{gateway.origin}/v1beta/models/{MODEL}:streamGenerateContent"
+    array = httpx2.post(url, json=body, headers=bearer(key))
+    events = httpx2.post(f"{url}?alt=sse", json=body, headers=bearer(key))
+    assert array.headers["content-type"] == "application/json"
+    assert events.headers["content-type"].startswith("text/event-stream")
+    frames = array.json()
+    assert len(frames) == events.text.count("data: ")
+    assert [("usageMetadata" in frame) for frame in frames] == [False] * (len(frames) - 1) + [True]
+
+
+def test_a_key_in_the_query_opens_no_other_surface(gateway: RunningGateway, key: str) -> None:
+    path, body = asked("chat")
+    assert httpx2.post(f"{gateway.origin}{path}?key={key}", json=body).status_code == 401
+
+
+def test_a_method_of_geminis_that_is_not_here_is_not_found(gateway: RunningGateway, key: str) -> None:
+    answer = httpx2.post(f"{gateway.origin}/v1beta/models/{MODEL}:embedContent", json={}, headers=bearer(key))
+    assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/messages/count_tokens", f"/v1beta/models/{MODEL}:countTokens"])
+def test_counting_makes_no_record_and_no_charge(
+    gateway: RunningGateway, provider: ScriptedProvider, key: str, path: str
+) -> None:
+    before = provider.requests
+    _, body = asked("gemini" if "models" in path else "messages")
+    spent = httpx2.get(f"{gateway.base}/credits", headers=bearer(ADMIN_KEY)).json()["data"]["total_usage"]
+    answer = httpx2.post(gateway.origin + path, json=body, headers=bearer(key))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-routebook-count"] in ("reference", "estimate")
+    assert "x-generation-id" not in answer.headers
+    assert (answer.json().get("input_tokens") or answer.json().get("totalTokens")) > 5
+    assert provider.requests == before
+    assert httpx2.get(f"{gateway.base}/credits", headers=bearer(ADMIN_KEY)).json()["data"]["total_usage"] == spent
+
+
+# --- what is not valid ------------------------------------------------------------------------------------------------
+
+TURN = [{"role": "user", "content": "Hi"}]
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+
+BAD_MESSAGES: list[Any] = [
+    b"",
+    b"{",
+    b"[]",
+    b'"text"',
+    b"\xff\xfe{}",
+    b"[" * 100,
+    {"messages": TURN},
+    {"model": MODEL},
+    {"model": MODEL, "messages": []},
+    {"model": 7, "messages": TURN},
+    {"model": MODEL, "messages": "Hi"},
+    {"model": MODEL, "messages": [{"role": "tool", "content": "Hi"}]},
+    {"model": MODEL, "messages": [{"role": "user"}]},
+    {"model": MODEL, "messages": [{"role": "user", "content": [{"text": "Hi"}]}]},
+    {"model": MODEL, "messages": [{"role": "user", "content": [{"type": "text"}]}]},
+    {"model": MODEL, "messages": [{"role": "user", "content": [{"type": "image"}]}]},
+    {"model": MODEL, "messages": [{"role": "user", "content": [{"type": "tool_result", "content": "x"}]}]},
+    {"model": MODEL, "messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f"}]}]},
+    {"model": MODEL, "messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f",
+                                                                     "input": [1]}]}]},
+    {"model": MODEL, "messages": TURN, "system": [IMAGE]},
+    {"model": MODEL, "messages": TURN, "max_tokens": 0},
+    {"model": MODEL, "messages": TURN, "temperature": "hot"},
+    {"model": MODEL, "messages": TURN, "temperature": 3},
+    {"model": MODEL, "messages": TURN, "tools": [{"name": "f"}]},
+    {"model": MODEL, "messages": TURN, "tools": [{"input_schema": {}}]},
+    {"model": MODEL, "messages": TURN, "tool_choice": {"type": "some"}},
+    {"model": MODEL, "messages": TURN, "tool_choice": {"type": "tool"}},
+    {"model": MODEL, "messages": TURN, "thinking": {"type": "enabled"}},
+    {"model": MODEL, "messages": TURN, "thinking": {"type": "much"}},
+    {"model": MODEL, "messages": TURN, "output_config": {"format": {"type": "xml"}}},
+    {"model": MODEL, "messages": TURN, "output_config": {"effort": "huge"}},
+    {"model": MODEL, "messages": TURN, "models": ["a/b"], "fallbacks": [{"model": "c/d"}]},
+    {"model": MODEL, "messages": TURN, "fallbacks": [{"model": "c/d"}] * 4},
+    {"model": MODEL, "messages": TURN, "fallbacks": [{"model": "c/d", "effort": "low"}]},
+    {"model": MODEL, "messages": TURN, "provider": {"nobody": 1}},
+    {"model": MODEL, "messages": TURN, "user": "u" * 300},
+    {"model": "nobody/nothing", "messages": TURN},
+]  # fmt: skip
+
+SAY = [{"role": "user", "parts": [{"text": "Hi"}]}]
+BAD_GEMINI: list[Any] = [
+    b"",
+    b"{",
+    b"[]",
+    b"7",
+    b"\xff\xfe{}",
+    b"[" * 100,
+    {},
+    {"contents": []},
+    {"contents": "Hi"},
+    {"contents": [{"role": "system", "parts": [{"text": "Hi"}]}]},
+    {"contents": [{"role": "user"}]},
+    {"contents": [{"role": "user", "parts": []}]},
+    {"contents": [{"role": "user", "parts": [{"text": 7}]}]},
+    {"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "image/png"}}]}]},
+    {"contents": [{"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}]},
+    {"contents": [{"role": "model", "parts": [{"functionCall": {"args": {}}}]}]},
+    {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "args": "x"}}]}]},
+    {"contents": SAY, "systemInstruction": {"parts": [{"inlineData": {"data": "AA"}}]}},
+    {"contents": SAY, "generationConfig": []},
+    {"contents": SAY, "generationConfig": {"temperature": "hot"}},
+    {"contents": SAY, "generationConfig": {"temperature": 3}},
+    {"contents": SAY, "generationConfig": {"maxOutputTokens": 0}},
+    {"contents": SAY, "generation_config": {"max_output_tokens": -1}},
+    {"contents": SAY, "generationConfig": {"stopSequences": "x"}},
+    {"contents": SAY, "generationConfig": {"thinkingConfig": {"thinkingLevel": "HUGE"}}},
+    {"contents": SAY, "tools": [{"functionDeclarations": [{"description": "no name"}]}]},
+    {"contents": SAY, "tools": [{"functionDeclarations": {}}]},
+    {"contents": SAY, "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}},
+    {"contents": SAY, "provider": {"nobody": 1}},
+    {"contents": SAY, "provider": {"sort": "beauty"}},
+    {"contents": SAY, "session_id": "s" * 300},
+]
+
+BAD_TEXT: list[Any] = [
+    b"",
+    b"{",
+    b"[]",
+    b"true",
+    b"\xff\xfe{}",
+    b"[" * 100,
+    {"model": MODEL},
+    {"prompt": "Hi"},
+    {"model": MODEL, "prompt": 7},
+    {"model": MODEL, "prompt": {}},
+    {"model": MODEL, "prompt": []},
+    {"model": MODEL, "prompt": ["a", "b"]},
+    {"model": MODEL, "prompt": [1, 2, 3]},
+    {"model": MODEL, "prompt": [[1, 2], [3]]},
+    {"model": MODEL, "prompt": [[1, 2]]},
+    {"model": MODEL, "prompt": "Hi", "max_tokens": -1},
+    {"model": MODEL, "prompt": "Hi", "max_tokens": 0},
+    {"model": MODEL, "prompt": "Hi", "n": 0},
+    {"model": MODEL, "prompt": "Hi", "n": 3, "best_of": 2},
+    {"model": MODEL, "prompt": "Hi", "best_of": 2, "stream": True},
+    {"model": MODEL, "prompt": "Hi", "logprobs": -1},
+    {"model": MODEL, "prompt": "Hi", "temperature": 3},
+    {"model": MODEL, "prompt": "Hi", "stop": 7},
+    {"model": MODEL, "prompt": "Hi", "echo": "yes"},
+    {"model": MODEL, "prompt": "Hi", "provider": {"nobody": 1}},
+    {"model": MODEL, "prompt": "Hi", "metadata": {"a": 1}},
+    {"model": "nobody/nothing", "prompt": "Hi"},
+]
+
+CASES = [
+    *(("/api/v1/messages", body) for body in BAD_MESSAGES),
+    *(("/v1beta/models/scripted/cached:generateContent", body) for body in BAD_GEMINI),
+    ("/v1beta/models/nobody/nothing:generateContent", {"contents": SAY}),
+    *(("/api/v1/completions", body) for body in BAD_TEXT),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), CASES, ids=[f"{path.rpartition('/')[2]}-{i}" for i, (path, _) in enumerate(CASES)]
+)
+def test_what_is_not_valid_is_refused_in_the_surfaces_own_envelope_and_nothing_is_called(
+    gateway: RunningGateway, provider: ScriptedProvider, key: str, path: str, body: Any
+) -> None:
+    before = provider.requests
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {**bearer(key), "content-type": "application/json"}
+    answer = httpx2.post(gateway.origin + path, content=data, headers=headers)
+    assert answer.status_code == 400, answer.text
+    said = answer.json()
+    error = said["error"]
+    if "messages" in path:
+        assert (said["type"], set(said) >= {"type", "error", "request_id"}) == ("error", True)
+        assert error["type"] in ("invalid_request_error", "not_found_error")
+        assert error["error_type"] in ("invalid_request", "not_found")
+    elif "models" in path:
+        assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+        assert error["details"][0]["reason"] in ("INVALID_REQUEST", "NOT_FOUND")
+    else:
+        assert error["code"] == 400
+        assert error["metadata"]["error_type"] in ("invalid_request", "not_found")
+    assert len(error["message"]) > 10
+    assert provider.requests == before
+
+
+@pytest.mark.parametrize("path", sorted({path for path, _ in CASES}))
+def test_a_missing_key_is_told_in_the_surfaces_own_envelope(gateway: RunningGateway, path: str) -> None:
+    answer = httpx2.post(gateway.origin + path, json={})
+    assert answer.status_code == 401
+    error = answer.json()["error"]
+    assert error.get("type", error.get("status", error.get("code"))) in ("authentication_error", "UNAUTHENTICATED", 401)
