@@ -517,3 +517,8 @@ def test_a_server_that_numbers_nothing_is_understood_and_its_events_are_complete
     assert places == [None, 0, 0, 0, 1, 1, 1, None]
     parts = [json.loads(n.data) for n in natives(heard(bare)) if n.kind == "response.content_part.added"]
     assert [part["content_index"] for part in parts] == [0]
+
+
+def test_half_a_pair_of_surrogates_costs_its_character_and_not_the_answer() -> None:
+    body = text_stream("a", "b", "c").replace(b'"delta": "b"', rb'"delta": "\ud83d"')
+    assert facts(three_ways(body)).text.startswith("a\ufffd")

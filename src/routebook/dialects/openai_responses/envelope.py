@@ -148,7 +148,10 @@ def error_body(fault: Fault) -> bytes:
             metadata["provider_code"] = fault.provider_code
         metadata = {**fault.metadata, **metadata}
     error = {"code": fault.status, "message": message, "metadata": metadata}
-    return codec.encode({"error": error, "error_type": kind, "metadata": None})
+    body: dict[str, Any] = {"error": error, "error_type": kind, "metadata": None}
+    if fault.routing is not None:
+        body["openrouter_metadata"] = fault.routing
+    return codec.encode(body)
 
 
 def _kind(fault: Fault) -> str:

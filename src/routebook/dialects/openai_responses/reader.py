@@ -24,6 +24,7 @@ from routebook.wire.http import HttpHead
 UNARY_BYTES_MAX = 64 * 2**20
 """A body beyond this is no answer; pictures come inside of it."""
 _DELTA = b'"response.output_text.delta"'
+_FRAMED = b"event: response.output_text.delta\ndata: "
 _MARKS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BOM = b"\xef\xbb\xbf"
 
@@ -59,7 +60,7 @@ def text_event(data: bytes) -> Text | None:
 class ResponsesReader:
     """One answer; see dialects.base.Reader for the rules."""
 
-    __slots__ = ("_answer", "_closed", "_decoder", "_head", "_mode", "_pieces", "_run", "_size")
+    __slots__ = ("_answer", "_chars", "_closed", "_decoder", "_head", "_mode", "_pieces", "_prefix", "_run", "_size")
 
     def __init__(self, head: HttpHead, mint: Mint) -> None:
         self._head = head
@@ -69,8 +70,12 @@ class ResponsesReader:
         self._size = 0
         self._closed = False
         self._decoder = sse.SseDecoder()
-        self._run: list[bytes] = []
-        """pieces of text of this read, in the provider's escapes"""
+        self._prefix = _FRAMED
+        """what stands before the JSON of a piece of text"""
+        self._run: list[tuple[bytes, bytes]] = []
+        """(text in the provider's escapes, the event's JSON) of this read"""
+        self._chars = 0
+        """of the open text, that took the short way"""
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that these bytes complete. Never raises."""
@@ -113,6 +118,7 @@ class ResponsesReader:
         declared = self._head.content_type == "text/event-stream" and start[:1] != b"<"
         if declared or start.startswith(_MARKS):
             self._mode, self._pieces = "stream", []
+            self._prefix = _FRAMED if b"event:" in held else b"data: "
             return self._stream(held)
         if any(mark.startswith(start) for mark in _MARKS):
             return []
@@ -126,6 +132,8 @@ class ResponsesReader:
         return []
 
     def _stream(self, data: bytes) -> list[Event]:
+        if data.startswith(self._prefix) and self._answer.open_text is not None and self._texts(data):
+            return self._flush()
         try:
             events = self._decoder.feed(data)
         except sse.TooLong:
@@ -156,19 +164,36 @@ class ResponsesReader:
         name, place, part = open_text
         if found.item_id != name or found.output_index not in (None, place) or found.content_index not in (None, part):
             return False
-        self._run.append(bytes(found.delta)[1:-1])
+        self._run.append((bytes(found.delta)[1:-1], data))
+        return True
+
+    def _texts(self, data: bytes) -> bool:
+        """Whether a read is whole events of the open text and nothing else, framed as most providers do it."""
+        prefix = self._prefix
+        if not data.endswith(b"\n\n") or 13 in data or not self._decoder.idle:
+            return False
+        start, lines = len(prefix), prefix.count(b"\n")
+        for frame in data[:-2].split(b"\n\n"):
+            if not frame.startswith(prefix) or frame.count(b"\n") != lines or not self._short(frame[start:]):
+                self._run = []
+                return False
         return True
 
     def _flush(self) -> list[Event]:
-        """The run as one event."""
-        if not self._run:
+        """The run as one event; the full way, where one of its texts is not quite JSON."""
+        held = self._run
+        if not held:
             return []
-        pieces, self._run = self._run, []
-        run = text.plain(0, pieces)
-        if run is None:
-            return self._fail(faults.garbage("one event's data is not JSON", pieces[0]))
-        self._answer.text_heard(run.chars)
-        return [run]
+        self._run = []
+        run = text.plain(0, [piece for piece, _ in held])
+        if run is not None:
+            self._chars += run.chars
+            return [run]
+        out: list[Event] = []
+        for _, data in held:
+            if not self._closed:
+                out += self._event("", data)
+        return out
 
     # --- the full way -------------------------------------------------------------------------------------------------
 
@@ -183,6 +208,9 @@ class ResponsesReader:
             return self._fail(faults.garbage("one event's data is no JSON object", data))
         if name == "error" or ("type" not in value and name.startswith("response.")):
             value = {**value, "type": name}
+        if self._chars:
+            self._answer.text_heard(self._chars)
+            self._chars = 0
         out = self._answer.event(value, data)
         if (out and isinstance(out[-1], Failed)) or self._answer.complete:
             self._shut()

@@ -83,6 +83,8 @@ class ResponsesWriter:
             if self._tier is not None:
                 whole["service_tier"] = self._tier
         whole["usage"] = envelope.usage_object(receipt)
+        if receipt.routing is not None:
+            whole["openrouter_metadata"] = receipt.routing
         body = self._whole({**whole, "status": status})
         if not self._streamed:
             return codec.encode(body)
