@@ -284,8 +284,17 @@ def inputs_of(call: Call) -> frozenset[str]:
 
 
 def is_sent(call: Call, name: str) -> bool:
-    """True if the caller sent that parameter; null is as good as nothing."""
+    """True if the caller sent that parameter, in whatever dialect; null is as good as nothing."""
+    if call.surface != "openai_chat":
+        return getattr(call.chat, name, None) is not None
     return name in call.raw and bytes(call.raw[name]) != b"null"
+
+
+def may_prefer(call: Call) -> bool:
+    """False if the call has nothing in it that some endpoints are preferred for."""
+    if call.surface != "openai_chat":
+        return any(is_sent(call, name) for name in PREFERRED_PARAMETERS)
+    return not _PREFERRED.isdisjoint(call.raw)
 
 
 def _supported(sent: frozenset[str], supported: frozenset[str]) -> bool:
@@ -294,7 +303,7 @@ def _supported(sent: frozenset[str], supported: frozenset[str]) -> bool:
 
 def takers(endpoints: Sequence[Endpoint], call: Call) -> Sequence[Endpoint]:
     """The endpoints that take what matters most, if any does; whose parameters are unknown may take them."""
-    if _PREFERRED.isdisjoint(call.raw):
+    if not may_prefer(call):
         return endpoints
     for name in PREFERRED_PARAMETERS:
         if is_sent(call, name):

@@ -25,6 +25,7 @@ from routebook.policy.filters import (
     filters_of,
     is_sent,
     likely_tokens,
+    may_prefer,
     takers,
 )
 from routebook.policy.house import OPEN, House
@@ -39,7 +40,7 @@ from routebook.policy.variants import Name
 from routebook.policy.vitals import Remembered
 from routebook.policy.wishes import NO_WISH, Wish, read_wish
 
-_SPECIAL = frozenset((*PREFERRED_PARAMETERS, "plugins", "transforms"))
+_SPECIAL = frozenset(("plugins", "transforms"))
 """Members of a body that the short way does not know."""
 _PLAIN = re.compile(r"(?!openrouter/)[\w.-]+/[^:@]+")
 """A model string that is nothing but a slug."""
@@ -105,7 +106,8 @@ def route(
             model = passthrough(call.model) if _PLAIN.fullmatch(call.model) else None
         elif model.slug != call.model:
             strategy = "alias"
-        if model is not None and _SPECIAL.isdisjoint(call.raw) and call.chat.modalities is None:
+        special = may_prefer(call) or not _SPECIAL.isdisjoint(call.raw)
+        if model is not None and not special and call.chat.modalities is None:
             short = _short(call, model.endpoints, strategy, outlook, now_ns, seed, account)
             if short is not None:
                 return short

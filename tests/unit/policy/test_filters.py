@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from routebook.core.errors import BadRequest, NotFound
+from routebook.dialects.openai_responses import SURFACE
+from routebook.policy.filters import is_sent, takers
 from routebook.policy.house import House, narrowed, wild
 from routebook.policy.routing import Outlook
 from tests.unit.policy.stock import call, catalog, endpoint, model, one, outlook, picture, plan, provider, tags, tried
@@ -221,3 +223,15 @@ def test_two_houses_allow_what_both_allow_and_rule_out_what_either_does() -> Non
 )
 def test_a_star_stands_for_any_characters(pattern: str, text: str, matches: bool) -> None:
     assert wild(pattern, text) is matches
+
+
+def test_parameters_count_as_sent_in_whatever_dialect_they_were_said() -> None:
+    asked = SURFACE.read(b'{"model":"lab/one","input":"Hi","text":{"format":{"type":"json_object"}}}', {})
+    assert is_sent(asked, "response_format")
+    assert not is_sent(asked, "tools")
+    first = endpoint("acme", supported_parameters=frozenset({"temperature"}))
+    second = endpoint("beta", supported_parameters=frozenset({"response_format"}))
+    assert list(takers([first, second], asked)) == [second]
+    plain = SURFACE.read(b'{"model":"lab/one","input":"Hi","max_output_tokens":5}', {})
+    assert is_sent(plain, "max_tokens")
+    assert list(takers([first, second], plain)) == [first, second]
