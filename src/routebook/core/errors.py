@@ -48,6 +48,8 @@ class Fault(Exception):
     status: int = 500
     error_type: str = "server"
     upstream: ClassVar[bool] = False
+    routing: dict[str, Any] | None = None
+    """What routing did of the call (`openrouter_metadata`), where its caller asked to be told."""
 
     def __init__(
         self,

@@ -124,6 +124,11 @@ class Attempt:
         self._held = []
 
     @property
+    def status(self) -> int | None:
+        """What the provider answered with; None if there was no HTTP answer."""
+        return None if self._head is None else self._head.status
+
+    @property
     def committed(self) -> bool:
         """The answer is this attempt's: what it says goes to the caller."""
         return self._emit is not None

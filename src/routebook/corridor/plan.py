@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from routebook.core.call import Call, Loss
 from routebook.core.catalog import Accounting, Endpoint
-from routebook.core.errors import NotFound
+from routebook.core.errors import Fault, NotFound
 from routebook.corridor.admit import Admitted
 from routebook.corridor.ports import App
+from routebook.corridor.tell import of_fault
 from routebook.ledger.tally import Hold
 from routebook.metering import allowance
 from routebook.metering.estimate import completion_bound, cost_bound
@@ -45,17 +46,23 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
     call = admitted.call
     accepted_ns, fleet = admitted.arrival.accepted_ns, app.fleet
     # Drawn with the time as seed: the record says when, so that the plan can be drawn again.
-    found = route(call, app.catalog, app.passthrough, fleet.outlook, accepted_ns, accepted_ns, admitted.key.account)
+    try:
+        found = route(call, app.catalog, app.passthrough, fleet.outlook, accepted_ns, accepted_ns, admitted.key.account)
+    except Fault as fault:
+        of_fault(fault, call, admitted.arrival.headers)
+        raise
     losses = found.losses
     if call.ignored:
         losses = (*[Loss(parameter, why) for parameter, why in call.ignored], *losses)
     if call.ignored and call.provider is not None and call.provider.require_parameters:
         name, why = call.ignored[0]
-        raise NotFound(
+        refused = NotFound(
             f"No endpoint can honour `{name}` ({why}) and provider.require_parameters is set; "
             f"leave `{name}` out or drop require_parameters.",
             metadata={"availability": {"code": "constraint_filtered", "excluded_by": "require_parameters"}},
         )
+        of_fault(refused, call, admitted.arrival.headers)
+        raise refused
     endpoints = found.endpoints[: fleet.attempts]
     if any(endpoint.schedule for endpoint in endpoints):
         # Dated prices: those of the moment the call was accepted, for its bound, its charge and its record alike.

@@ -19,6 +19,7 @@ from routebook.core.money import ZERO, Charge
 from routebook.core.usage import Usage
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry, shutting_down
+from routebook.corridor.tell import is_told, of_entry
 from routebook.dialects.base import Receipt
 from routebook.metering.estimate import estimate, prompt_tokens_of
 from routebook.metering.pricing import is_insured, price
@@ -70,20 +71,23 @@ async def _close(entry: Entry, error: BaseException | None) -> None:
         answer.refuse(unwritten)
         return
     _leave(entry, outcome.charge.total)
+    told = of_entry(entry)
     app.metrics.settled(entry.intent, outcome, state)
     if entry.left:
         answer.drop()
     elif entry.halt is not None:
-        _end_early(entry, outcome)
+        _end_early(entry, outcome, told)
     elif fault is None or in_band:
-        answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
+        answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok, told))
     else:
+        if told is not None and is_told(fault):
+            fault.routing = told
         answer.refuse(fault)
     if entry.text is not None and app.counter is not None:
         app.counter.submit(entry.intent.id, entry.intent.n, entry.call, "".join(entry.text))
 
 
-def _end_early(entry: Entry, outcome: Outcome) -> None:
+def _end_early(entry: Entry, outcome: Outcome, told: dict[str, Any] | None) -> None:
     """The proper end of an answer that its provider did not end. A whole answer has no part that could be given."""
     answer, attempt = entry.answer, entry.current
     if not answer.streamed:
@@ -93,7 +97,7 @@ def _end_early(entry: Entry, outcome: Outcome) -> None:
     served = attempt.endpoint if attempt is not None and attempt.first_ns is not None else None
     answer.start(entry.stamp(served))
     answer.events([Finish(reason, entry.halt, index) for index in entry.unfinished], entry.app.now_ns())
-    answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok))
+    answer.finish(Receipt(outcome.usage, outcome.charge, outcome.is_byok, told))
 
 
 async def _write(entry: Entry, state: int, outcome: Outcome) -> None:

@@ -111,4 +111,8 @@ def error_body(fault: Fault, generation_id: str | None) -> bytes:
     metadata = dict(fault.metadata) if fault.status != 500 else {}
     if isinstance(fault, UpstreamFault) and fault.provider_code is not None and fault.status != 500:
         metadata["provider_code"] = fault.provider_code
-    return codec.encode({**body, "metadata": metadata} if metadata else body)
+    if metadata:
+        body["metadata"] = metadata
+    if fault.routing is not None:
+        body["openrouter_metadata"] = fault.routing
+    return codec.encode(body)

@@ -236,7 +236,8 @@ class StreamWriter:
         more = {name: value for name, value in self._more.items() if name != "delta"}
         delta = {**ending(self._finish), **self._more.get("delta", {})}
         end = {"delta": delta, "usage": charged(receipt, self._tier, self._own), **more}
-        return closing + _event("message_delta", end) + _event("message_stop", {})
+        told = {} if receipt.routing is None else {"openrouter_metadata": receipt.routing}
+        return closing + _event("message_delta", end) + _event("message_stop", told)
 
     def keepalive(self) -> bytes:
         """A ping."""
@@ -363,6 +364,8 @@ class UnaryWriter:
         ours = {name: message[name] for name in ("id", "model", "provider", "usage") if name in message}
         message |= ending(self._finish) | self._message | ours
         message["content"] = [ended(block) for _, block in sorted(self._content.items())]
+        if receipt.routing is not None:
+            message["openrouter_metadata"] = receipt.routing
         return codec.encode(message)
 
     def keepalive(self) -> bytes:

@@ -7,7 +7,7 @@ A dialect has two faces. As an *upstream* it builds requests for a vendor and re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -80,6 +80,8 @@ class Receipt(msgspec.Struct, frozen=True):
     usage: Usage
     charge: Charge
     is_byok: bool = False
+    routing: dict[str, Any] | None = None
+    """`openrouter_metadata`, for callers who asked for it"""
 
 
 class Writer(Protocol):

@@ -269,7 +269,10 @@ class StreamWriter:
 
     def end(self, receipt: Receipt) -> bytes:
         """The usage chunk and the end mark."""
-        return self._head + b',"choices":[],"usage":' + codec.encode(usage_object(receipt)) + b"}\n\n" + sse.DONE
+        usage = codec.encode(usage_object(receipt))
+        if receipt.routing is not None:
+            usage += b',"openrouter_metadata":' + codec.encode(receipt.routing)
+        return self._head + b',"choices":[],"usage":' + usage + b"}\n\n" + sse.DONE
 
     def keepalive(self) -> bytes:
         """A comment."""
@@ -324,7 +327,10 @@ class UnaryWriter:
     def end(self, receipt: Receipt) -> bytes:
         """The whole body."""
         rows = [self._row(index, choice) for index, choice in sorted(self._choices.items())]
-        return codec.encode({**_head(self._stamp), "choices": rows, "usage": usage_object(receipt)})
+        body = {**_head(self._stamp), "choices": rows, "usage": usage_object(receipt)}
+        if receipt.routing is not None:
+            body["openrouter_metadata"] = receipt.routing
+        return codec.encode(body)
 
     def _row(self, index: int, choice: _Choice) -> dict[str, Any]:
         ended = choice.finish

@@ -133,6 +133,8 @@ class StreamWriter(msgspec.Struct, eq=False):
     def end(self, receipt: Receipt) -> bytes:
         """The usage chunk and the end mark."""
         usage = codec.encode(usage_object(receipt))
+        if receipt.routing is not None:
+            usage += b',"openrouter_metadata":' + codec.encode(receipt.routing)
         return b"".join((self._head, b',"choices":[],"usage":', usage, self._tail, sse.DONE))
 
     def keepalive(self) -> bytes:
@@ -227,7 +229,7 @@ class UnaryWriter(msgspec.Struct, eq=False):
 
     def end(self, receipt: Receipt) -> bytes:
         """The whole body."""
-        if self._only is not None and self._fault is None:
+        if self._only is not None and self._fault is None and receipt.routing is None:
             return _short(self._stamp, self._only, self._exclude, receipt)
         self._unfold()
         if self._fault is not None:
@@ -247,6 +249,8 @@ class UnaryWriter(msgspec.Struct, eq=False):
         body["choices"] = [choice.written(self._exclude) for _, choice in sorted(self._choices.items())]
         body.update(self._more)
         body["usage"] = usage_object(receipt)
+        if receipt.routing is not None:
+            body["openrouter_metadata"] = receipt.routing
         return codec.encode(body)
 
     def keepalive(self) -> bytes:
@@ -363,4 +367,7 @@ def error_object(fault: Fault) -> dict[str, Any]:
 
 def error_body(fault: Fault) -> bytes:
     """The body of an answer that has a true HTTP status."""
-    return codec.encode({"error": error_object(fault)})
+    body: dict[str, Any] = {"error": error_object(fault)}
+    if fault.routing is not None:
+        body["openrouter_metadata"] = fault.routing
+    return codec.encode(body)
