@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from routebook.cli.export import export
+from routebook.cli.forfeit import forfeit
 from routebook.cli.reconcile import reconcile
 from routebook.cli.reprice import reprice
 from routebook.cli.tail import tail
@@ -29,6 +30,7 @@ app.command(tail)
 app.command(export)
 app.command(reconcile)
 app.command(reprice)
+app.command(forfeit)
 
 _INDENT = 18
 

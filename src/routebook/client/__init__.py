@@ -93,7 +93,13 @@ from .errors import (
     Unprocessable,
     UnreadableAnswer,
 )
-from .records import GetGenerationData, GetGenerationResponseBody, ProviderResponse
+from .records import (
+    CancelGenerationData,
+    CancelGenerationResponseBody,
+    GetGenerationData,
+    GetGenerationResponseBody,
+    ProviderResponse,
+)
 from .sync import ChatStream, Routebook
 
 __all__ = [
@@ -101,6 +107,8 @@ __all__ = [
     "AsyncRoutebook",
     "BadArgument",
     "BadRequest",
+    "CancelGenerationData",
+    "CancelGenerationResponseBody",
     "ChainHead",
     "ChatChoice",
     "ChatChunk",
@@ -110,8 +118,8 @@ __all__ = [
     "ChatMessage",
     "ChatStream",
     "ChatUsage",
-    "CompletionTokensDetails",
     "CompletenessData",
+    "CompletionTokensDetails",
     "Conflict",
     "ConnectionFailed",
     "CostDetails",

@@ -231,6 +231,15 @@ def get_generation(id: str, wait: float) -> Call[records.GetGenerationResponseBo
     )
 
 
+def cancel_generation(id: str) -> Call[records.CancelGenerationResponseBody]:
+    """`POST /generation/{id}/cancel`."""
+    return Call(
+        "POST",
+        f"/generation/{_segment('id', id)}/cancel",
+        _reader(records.CancelGenerationResponseBody),
+    )
+
+
 def send_chat(
     messages: Any,
     model: str | None,

@@ -158,6 +158,24 @@ class GetGenerationData(Shape, frozen=True, kw_only=True):
         return instant(self.created_at)
 
 
+class CancelGenerationData(Shape, frozen=True, kw_only=True):
+    """What became of the wish to stop a generation.
+
+    Attributes:
+        id: the generation.
+        cancelled: True; a server that cannot stop it answers with an error instead.
+    """
+
+    id: str | None = None
+    cancelled: bool | None = None
+
+
+class CancelGenerationResponseBody(Shape, frozen=True, kw_only=True):
+    """The answer of `POST /generation/{id}/cancel`, which is Routebook's own."""
+
+    data: CancelGenerationData
+
+
 class GetGenerationResponseBody(Shape, frozen=True, kw_only=True):
     """The answer of `GET /generation`: the record under `data`."""
 

@@ -25,7 +25,7 @@ from .book import GetCompletenessResponseBody
 from .catalogue import ListEndpointsResponseBody, ListModelsResponseBody
 from .chats import ChatChunk, ChatCompletion, ChatMessage, ChatUsage
 from .errors import RoutebookError
-from .records import GetGenerationResponseBody
+from .records import CancelGenerationResponseBody, GetGenerationResponseBody
 
 T = TypeVar("T")
 
@@ -166,6 +166,14 @@ class Generations:
         servers write it a little after the answer.
         """
         return self._client._run(calls.get_generation(id, wait))
+
+    def cancel(self, id: str) -> CancelGenerationResponseBody:
+        """Stop a running generation, on whichever worker it runs; with its own key or a management key.
+
+        Its stream ends at once, with usage; a call that is not streamed gets status 499. Raises `Conflict` if it has
+        ended, `NotFound` if there is no such generation. Routebook's own; other servers answer 404.
+        """
+        return self._client._run(calls.cancel_generation(id))
 
 
 class Models:

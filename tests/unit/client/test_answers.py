@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from routebook.client import (
+    Conflict,
     ConnectionFailed,
     GetGenerationData,
     NotFound,
@@ -38,6 +39,17 @@ def test_a_record_comes_back_typed(server: Loopback, driver: Driver) -> None:
     data = driver.ask(lambda c: c.generations.get("gen-1-a")).data
     assert isinstance(data, GetGenerationData)
     assert data.total_cost == Decimal("0.0015")
+
+
+def test_cancelling_says_that_it_stops_and_what_has_ended_is_a_conflict(server: Loopback, driver: Driver) -> None:
+    server.say(
+        answer(200, {"data": {"id": "gen-1-a", "cancelled": True}}),
+        answer(409, {"error": {"code": 409, "message": "Generation gen-1-a has ended"}}),
+    )
+    data = driver.ask(lambda c: c.generations.cancel("gen-1-a")).data
+    assert (data.id, data.cancelled) == ("gen-1-a", True)
+    with pytest.raises(Conflict, match="has ended"):
+        driver.ask(lambda c: c.generations.cancel("gen-1-a"))
 
 
 def test_an_answer_has_its_generation_id_from_the_header(server: Loopback, driver: Driver) -> None:

@@ -61,6 +61,8 @@ RECORD = {"data": {"id": "gen-1-a", "total_cost": 0.0015}}
             "/models/a%2Fc/o%3Fe/endpoints",
             None,
         ),
+        (lambda c: c.generations.cancel("gen-1-a"), "POST", "/generation/gen-1-a/cancel", None),
+        (lambda c: c.generations.cancel("gen-1/../keys"), "POST", "/generation/gen-1%2F..%2Fkeys/cancel", None),
         (lambda c: c.credits.get(), "GET", "/credits", None),
         (lambda c: c.keys.current(), "GET", "/key", None),
         (
