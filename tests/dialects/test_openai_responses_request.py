@@ -220,6 +220,16 @@ def test_efforts_go_to_the_nearest_that_the_vendor_knows() -> None:
     assert ("reasoning" in made and "effort" in made["reasoning"], gone) == (False, ["reasoning"])
 
 
+def test_a_vendors_header_and_roles_are_its_own() -> None:
+    row = Vendor(slug="v", name="V", docs="", quirks=Quirks(key_header="api-key", developer=False, user=False))
+    upstream, call = ResponsesUpstream({"v": row}), hello(messages=[{"role": "developer", "content": "D"}], user="ann")
+    losses = Losses()
+    request = upstream.build(call, endpoint("v"), "secret", losses)
+    assert ("api-key", "secret") in request.headers
+    assert json.loads(request.body)["input"][0]["role"] == "system"
+    assert [loss.parameter for loss in losses.items] == ["safety_identifier"]
+
+
 def test_probabilities_are_asked_for_by_include() -> None:
     made = body(logprobs=True, top_logprobs=3)
     assert (made["include"], made["top_logprobs"]) == (["message.output_text.logprobs"], 3)
@@ -323,6 +333,15 @@ def test_the_gateways_own_members_and_nulls_do_not_pass() -> None:
     )
     assert set(made) == {"model", "input", "store", "stream"}
     assert gone == []
+
+
+def test_tools_that_only_routers_run_are_lost_on_others_and_neutral_values_are_not() -> None:
+    tools = [{"type": "web_search"}, {"type": "openrouter:datetime"}]
+    made, gone = built(called(tools=tools, frequency_penalty=0, modalities=["text"]))
+    assert (made["tools"], gone) == ([{"type": "web_search"}], ["tools[1]"])
+    assert {"frequency_penalty", "modalities"}.isdisjoint(made)
+    assert built(called(tools=tools), vendors=ROUTER, vendor="router")[0]["tools"] == tools
+    assert built(called(top_k=3))[1] == ["top_k"]
 
 
 def test_a_clamped_limit_is_what_is_sent() -> None:

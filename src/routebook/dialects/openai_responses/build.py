@@ -32,6 +32,7 @@ SEALED = "reasoning.encrypted_content"
 PROBABLE = "message.output_text.logprobs"
 
 _NULL = b"null"
+_NEUTRAL = frozenset((b"0", b"0.0", b"[]", b"{}", b'["text"]'))
 _OWN = frozenset("model input stream user safety_identifier max_output_tokens reasoning".split())
 _ROUTERS = frozenset(
     (
@@ -73,7 +74,8 @@ def build(call: Call, endpoint: Endpoint, quirks: Quirks, secret: str | None, lo
     accept = "text/event-stream" if call.stream else "application/json"
     headers = [("content-type", "application/json"), ("accept", accept), *quirks.headers.items()]
     if secret is not None:
-        headers.insert(0, ("authorization", f"Bearer {secret}"))
+        name = quirks.key_header
+        headers.insert(0, (name, f"Bearer {secret}" if name == "authorization" else secret))
     url = endpoint.provider.base_url.rstrip("/") + "/responses"
     return HttpRequest("POST", url, tuple(headers), codec.encode(body))
 
@@ -94,7 +96,9 @@ class _Request:
                 continue
             if name in GATEWAY_MEMBERS:
                 self._gateway(name, bytes(value))
-            elif self._allowed(name):
+            elif name == "tools":
+                self._tools(value)
+            elif not (name in _ROUTERS and bytes(value) in _NEUTRAL) and self._allowed(name):
                 body[name] = value
         body["input"] = call.raw["input"]
         own = call.raw.get("reasoning")
@@ -108,7 +112,7 @@ class _Request:
         """The caller speaks another dialect."""
         body, call, chat = self._body, self._call, self._call.chat
         quirks, losses = self._quirks, self._losses
-        body["input"] = turns.input_items(chat.messages, losses, identified=quirks.router)
+        body["input"] = turns.input_items(chat.messages, losses, quirks)
         for name in ("temperature", "top_p", "metadata", "service_tier", "prompt_cache_key"):
             if (value := getattr(chat, name)) is not None and self._allowed(name):
                 body[name] = value
@@ -199,6 +203,23 @@ class _Request:
             self._body[name] = hashlib.sha256(user.encode()).hexdigest()[:32]
         else:
             self._losses.unsupported(name, "the provider does not take it")
+
+    def _tools(self, value: codec.Raw) -> None:
+        """The caller's tools, without those that only a router runs."""
+        if not self._allowed("tools"):
+            return
+        if self._quirks.router or b'"openrouter:' not in bytes(value):
+            self._body["tools"] = value
+            return
+        kept: list[Any] = []
+        for place, tool in enumerate(codec.decode_exact(bytes(value))):
+            kind = str(tool.get("type", ""))
+            if kind.startswith("openrouter:"):
+                self._losses.unsupported(f"tools[{place}]", f"{kind[:60]} is not a tool that the provider knows")
+            else:
+                kept.append(tool)
+        if kept:
+            self._body["tools"] = kept
 
     def _gateway(self, name: str, value: bytes) -> None:
         if not self._quirks.router:

@@ -11,15 +11,16 @@ from typing import Any
 
 from routebook.core.call import Losses, Message, Part, ToolCall
 from routebook.dialects.openai_responses.parts import FORMATS
+from routebook.dialects.vendors import Quirks
 
 Item = dict[str, Any]
 
 _MEDIA_OF_ASSISTANTS = ("images", "audio")
 
 
-def input_items(messages: list[Message], losses: Losses, *, identified: bool) -> list[Item]:
-    """All messages as items. `identified`: an assistant's words need an id (a router asks for one)."""
-    turns = _Turns(losses, identified)
+def input_items(messages: list[Message], losses: Losses, quirks: Quirks) -> list[Item]:
+    """All messages as items. A router asks for an id with what an assistant said."""
+    turns = _Turns(losses, quirks)
     for place, message in enumerate(messages):
         turns.add(message, f"messages[{place}]")
     return turns.items
@@ -35,10 +36,11 @@ def has_sealed(messages: list[Message]) -> bool:
 
 
 class _Turns:
-    def __init__(self, losses: Losses, identified: bool) -> None:
+    def __init__(self, losses: Losses, quirks: Quirks) -> None:
         self.items: list[Item] = []
         self._losses = losses
-        self._identified = identified
+        self._identified = quirks.router
+        self._developer = "developer" if quirks.developer else "system"
         self._nameless: list[str] = []
         """calls without an id whose results have not come"""
         self._called = 0
@@ -54,7 +56,8 @@ class _Turns:
             self._assistant(message, at)
         else:
             content = _named(self._content(message.content, at, "input_text"), message.name)
-            self.items.append({"type": "message", "role": message.role, "content": content})
+            role = self._developer if message.role == "developer" else message.role
+            self.items.append({"type": "message", "role": role, "content": content})
 
     def _assistant(self, message: Message, at: str) -> None:
         for member in _MEDIA_OF_ASSISTANTS:
