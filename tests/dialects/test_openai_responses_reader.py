@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.errors import (
@@ -459,6 +459,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(WORDS, max_size=12), st.lists(st.integers(0, 400), max_size=4))
 def test_no_bytes_make_a_reader_raise(words: list[bytes], cuts: list[int]) -> None:
     events = heard(b"".join(words), cuts=cuts)
@@ -467,6 +468,7 @@ def test_no_bytes_make_a_reader_raise(words: list[bytes], cuts: list[int]) -> No
     assert not failed or isinstance(failed[0].fault, UpstreamFault)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_noise_in_a_good_stream_makes_a_reader_raise(noise: bytes) -> None:
     body = text_stream("Hello", "you")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.call import CannotExpress, Losses, Message
@@ -420,6 +420,7 @@ def turns(draw: st.DrawFn) -> list[dict[str, Any]]:
     return out
 
 
+@settings(max_examples=200, deadline=None)
 @given(turns())
 def test_what_is_written_as_items_is_read_back_as_the_same_messages(messages: list[dict[str, Any]]) -> None:
     call = hello(messages=messages)

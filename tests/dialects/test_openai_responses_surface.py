@@ -7,7 +7,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.call import FunctionTool, ImageUrl, Message, Part, ReasoningWish, Tool, ToolCall
@@ -366,6 +366,7 @@ JSONS = st.recursive(
 )
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(["input", "tools", "tool_choice", "text", "reasoning", "metadata"]), JSONS))
 def test_no_body_makes_the_surface_raise_anything_but_a_refusal(members: dict[str, Any]) -> None:
     try:

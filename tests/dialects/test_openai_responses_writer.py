@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routebook.core.errors import (
@@ -462,6 +462,7 @@ def test_a_provider_that_fails_in_the_middle_leaves_its_items_and_a_failure() ->
 WORDS = st.sampled_from(["a", "b", "ü\n", 'say "x"', "\\", "日本\u2028", "😀", "z", ""])
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=12), st.lists(st.integers(0, 5000), max_size=6), st.booleans())
 def test_the_short_way_says_what_the_full_way_says(words: list[str], cuts: list[int], padded: bool) -> None:
     body = text_stream(*words)
@@ -507,6 +508,7 @@ def begun(events: list[Delta]) -> list[Event]:
     return out
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES, max_size=14), st.booleans())
 def test_what_is_written_is_read_back_as_what_was_said(pieces: list[Delta], in_stream: bool) -> None:
     calls = any(piece.tool_calls for piece in pieces)
