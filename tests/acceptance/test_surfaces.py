@@ -372,3 +372,16 @@ def test_a_missing_key_is_told_in_the_surfaces_own_envelope(gateway: RunningGate
     assert answer.status_code == 401
     error = answer.json()["error"]
     assert error.get("type", error.get("status", error.get("code"))) in ("authentication_error", "UNAUTHENTICATED", 401)
+
+
+def test_a_promise_is_for_the_model_and_the_method_in_the_path_too(gateway: RunningGateway, key: str) -> None:
+    _, body = asked("gemini")
+    headers = {**bearer(key), "idempotency-key": "one-of-geminis"}
+
+    def ask(tail: str) -> httpx2.Response:
+        return httpx2.post(f"{gateway.origin}/v1beta/models/{tail}", json=body, headers=headers)
+
+    first, again = ask(f"{MODEL}:generateContent"), ask(f"{MODEL}:generateContent")
+    assert (first.status_code, again.content) == (200, first.content)
+    for tail in ("scripted/plain:generateContent", f"{MODEL}:streamGenerateContent?alt=sse"):
+        assert ask(tail).status_code == 422, tail

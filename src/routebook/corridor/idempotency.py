@@ -19,6 +19,7 @@ from routebook.core.errors import BadRequest, Conflict, Fault, Internal, Unavail
 from routebook.corridor.answer import Answer
 from routebook.corridor.ports import App, Arrival, Reply, Watcher
 from routebook.corridor.promises import FREE, Asked, Kept, Promises, digests
+from routebook.dialects.base import asked_of
 from routebook.observe.log import log
 from routebook.policy.admission import admit as admit_key
 from routebook.policy.admission import credential
@@ -67,7 +68,7 @@ async def _asked(arrival: Arrival, app: App) -> tuple[Promises, Asked]:
         raise BadRequest(f"Idempotency-Key must be 1 to {LENGTH_MAX} visible ASCII characters; a UUID is a good one.")
     if app.promises is None:
         raise Unavailable("This gateway keeps no answers; send the request without Idempotency-Key.")
-    return app.promises, await digests(key.hash, name, arrival.surface.name, arrival.body)
+    return app.promises, await digests(key.hash, name, asked_of(arrival.surface), arrival.body)
 
 
 def _again(promise: Promise, asked: Asked, reply: Reply, promises: Promises) -> None:

@@ -120,9 +120,18 @@ class Surface(Protocol):
         """The JSON body of an error with a true HTTP status, before any byte of an answer."""
 
 
+@runtime_checkable
 class PathSurface(Surface, Protocol):
     """A dialect whose callers say in the path what others say in the body."""
+
+    path: str
+    """what the path of this one says, and how; empty for the one whose `at` gives them"""
 
     def at(self, tail: str, query: str) -> Surface | None:
         """The surface of one path: `tail` is what follows the row's path, decoded, `query` the target's query. None
         where that is no inference path."""
+
+
+def asked_of(surface: Surface) -> str:
+    """What tells requests with equal bodies apart: the surface, and what stands in the path."""
+    return f"{surface.name} {surface.path}" if isinstance(surface, PathSurface) else surface.name

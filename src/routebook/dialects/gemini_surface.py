@@ -128,6 +128,7 @@ class GeminiSurface:
         self._model = model
         self._stream = stream
         self._sse = sse
+        self.path = f"{model} {stream:d}{sse:d}" if model else ""
 
     def at(self, tail: str, query: str) -> Surface | None:
         """The surface of `…/models/<tail>?<query>`: the tail is a model and a method with a colon between them."""
