@@ -58,6 +58,8 @@ def configuration(provider: ScriptedProvider, extra: str = "", **accounting: str
     """
     parts = [
         "[catalog]\nprice_list = false",
+        # Tests name who is asked first, so nobody is drawn.
+        '[routing]\nbalance = "order"',
         "[accounting]\n" + "\n".join(f'{name} = "{value}"' for name, value in accounting.items()),
         _provider("scripted", "Infermatic", provider, "abortable = true"),
         _provider("slow", "Novita", provider, "abortable = false"),

@@ -200,7 +200,7 @@ def test_open_and_interrupted_calls_have_records_as_described(tmp_path: Path, pr
             id = answer.headers["x-generation-id"]
             running = client.get(f"{first.base}/generation", params={"id": id}).json()
             # The folder as a crash at this moment would leave it.
-            shutil.copytree(first.home, tmp_path / "crashed")
+            shutil.copytree(first.home, tmp_path / "crashed", ignore=shutil.ignore_patterns("socket"))
         with RunningGateway(tmp_path / "crashed", config) as second:
             after = client.get(f"{second.base}/generation", params={"id": id}).json()
     openapi.check("GET", "/generation", 200, running)
