@@ -11,6 +11,7 @@ from routebook.core.ids import Mint
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry
 from routebook.corridor.media import Media
+from routebook.dialects.base import speaks
 from routebook.observe.clock import NS
 from routebook.observe.log import log
 from routebook.policy.compress import fitted
@@ -124,7 +125,7 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Loss | None)
     if shortened is not None:
         losses.items.append(shortened)
     upstream = app.upstreams[endpoint.provider.spoken_with(call.surface)]
-    if call.untold and upstream.name != call.surface:
+    if call.untold and not speaks(upstream, call.surface, endpoint):
         for loss in call.untold:
             losses.unsupported(loss.parameter, loss.detail)
     secret = app.credentials.get(endpoint.provider.slug)

@@ -61,6 +61,19 @@ class Counting(Protocol):
         """Tokens that an answer of status 200 tells; None if it is no such answer."""
 
 
+@runtime_checkable
+class Relaying(Protocol):
+    """An upstream that has the models of another dialect at a place of its own, and takes that dialect's bodies."""
+
+    def relays(self, surface: str, endpoint: Endpoint) -> bool:
+        """Whether a body in the dialect of that name travels to this endpoint as it is."""
+
+
+def speaks(upstream: Upstream, surface: str, endpoint: Endpoint) -> bool:
+    """Whether callers of that dialect are heard in their own words."""
+    return upstream.name == surface or (isinstance(upstream, Relaying) and upstream.relays(surface, endpoint))
+
+
 class Stamp(msgspec.Struct, frozen=True):
     """What the gateway writes over every answer."""
 

@@ -18,6 +18,8 @@ from base64 import b64decode
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from msgspec.structs import replace
+
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLost
@@ -97,9 +99,14 @@ class Bedrock:
             headers.append(("authorization", f"Bearer {secret}"))
         return HttpRequest("POST", url, tuple(headers), body, (), signer)
 
+    def relays(self, surface: str, endpoint: Endpoint) -> bool:
+        """Claude's own body is Anthropic's."""
+        return self._native and surface == "anthropic"
+
     def _told(self, call: Call, endpoint: Endpoint, losses: Losses) -> dict[str, Any]:
         """The body that Anthropic's own API would get for this call."""
-        body: dict[str, Any] = codec.decode_exact(self._claude.build(call, endpoint, None, losses).body)
+        translated = replace(call, surface="")  # Converse is not Anthropic's API, so its callers' own bytes do not fit
+        body: dict[str, Any] = codec.decode_exact(self._claude.build(translated, endpoint, None, losses).body)
         return body
 
     def reader(self, head: HttpHead, mint: Mint) -> Reader:

@@ -70,6 +70,11 @@ class Vertex:
         key = ("x-goog-api-key", secret) if _API_KEY.fullmatch(secret) else ("authorization", f"Bearer {secret}")
         return replace(request, headers=(*request.headers, key))
 
+    def relays(self, surface: str, endpoint: Endpoint) -> bool:
+        """Each publisher's models take that publisher's own bodies."""
+        claude = "publishers/anthropic/" in _place(endpoint)[1]
+        return surface == ("anthropic" if claude else "gemini")
+
     def reader(self, head: HttpHead, mint: Mint) -> Reader:
         return VertexReader(head, mint, self._gemini, self._claude)
 
