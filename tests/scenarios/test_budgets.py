@@ -254,7 +254,13 @@ async def test_a_stream_holds_no_more_than_its_provider_may_say(budgeted: Stage)
 
 
 @pytest.mark.parametrize(
-    "more", [{"model": "lab/thinking"}, {"reasoning": {"effort": "high"}}, {"modalities": ["text", "image"]}]
+    "more",
+    [
+        {"model": "lab/cheap:thinking"},
+        {"model": "lab/thinking"},
+        {"reasoning": {"effort": "high"}},
+        {"modalities": ["text", "image"]},
+    ],
 )
 async def test_who_may_bill_what_nobody_sees_is_clamped_and_not_stopped(budgeted: Stage, more: dict[str, Any]) -> None:
     await budgeted.play(

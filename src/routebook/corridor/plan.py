@@ -106,7 +106,7 @@ async def borrow(plan: Plan, app: App) -> Held:
     plan, bound, tokens = _within(plan, app.accounting, plan.bound)
     call, key, accepted_ns = plan.admitted.call, plan.admitted.key, plan.admitted.arrival.accepted_ns
     slopes = _slopes(call, plan.endpoints, app.accounting)
-    stops = tokens is not None or allowance.stoppable(call, plan.endpoints)
+    stops = _stoppable(plan)
     margin = allowance.MARGIN_TOKENS if stops else 0
     least = _least(call, plan.endpoints) + margin
     needed = min(allowance.cost(slopes, least), bound)
@@ -130,13 +130,18 @@ def _within(plan: Plan, accounting: Accounting, bound: Decimal) -> tuple[Plan, D
     limit = allowance.own_limit(call, endpoints)
     if limit is not None and limit <= allowance.HOLD_TOKENS:
         return plan, bound, None
-    if allowance.stoppable(call, endpoints):
+    if _stoppable(plan):
         tokens = allowance.HOLD_TOKENS
         slopes = _slopes(call, endpoints, accounting)
         return plan, allowance.cost(slopes, tokens + allowance.MARGIN_TOKENS), tokens
     if limit is None:
         plan = _clamped(plan, max(completion_bound(call, endpoint) for endpoint in endpoints))
     return plan, bound, None
+
+
+def _stoppable(plan: Plan) -> bool:
+    """Its answer can be ended where its money ends. A variant that makes models think is a wish to reason, too."""
+    return not plan.route.thinking and allowance.stoppable(plan.admitted.call, plan.endpoints)
 
 
 def _least(call: Call, endpoints: tuple[Endpoint, ...]) -> int:
