@@ -106,6 +106,8 @@ class Gateway:
     _native: Callable[[], NativeEdge] = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(init=False, default_factory=list)
     _stop_shipping: asyncio.Event = field(init=False)
+    broken: asyncio.Event = field(init=False)
+    """set where this process cannot go on: whoever serves it ends it, with a failure"""
 
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked, DaybookDamaged."""
@@ -169,6 +171,7 @@ class Gateway:
         self._daybook = daybook
         self._shipper = Shipper(daybook, store, carry=leases.ship)
         self._stop_shipping = asyncio.Event()
+        self.broken = asyncio.Event()
         surfaces = registry.surfaces()
         self._siblings = Siblings(home)
         self._standings = Standings(home)
@@ -311,6 +314,9 @@ class Gateway:
                 except Exception:
                     log.exception("the sweep failed on generation %s", entry.intent.id)
             reclaimer.look(now_ns)
+            if self._daybook.lost and not self.broken.is_set():
+                log.critical("%s: this process ends; start it again, and the book is read anew", self._daybook.trouble)
+                self.broken.set()
 
     async def _refresh(self) -> None:
         while True:

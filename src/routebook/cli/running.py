@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -133,7 +134,7 @@ async def served(
                 if error.errno == errno.EADDRINUSE and port != ports[-1]:
                     continue
                 raise CannotListen(why_not(error, table, port)) from None
-            running = Running(table, server.port, server.wait)
+            running = Running(table, server.port, partial(_ended, server, gateway))
             break
         assert running is not None
         yield running
@@ -145,6 +146,17 @@ async def served(
         shipped = await gateway.stop()
         if running is not None:
             running.shipped = shipped
+
+
+async def _ended(server: Server, gateway: Gateway) -> None:
+    """Until the server ends by itself, or the gateway cannot go on."""
+    waits = [asyncio.ensure_future(server.wait()), asyncio.ensure_future(gateway.broken.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 def farewell(running: Running) -> int:

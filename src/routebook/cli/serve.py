@@ -119,7 +119,7 @@ async def _serve(loaded: Loaded, worker: Worker | None = None, bind: Callable[[]
             if stopping and speaks:
                 print(f"Stopping: running calls get {server.drain:g} s to end.", file=sys.stderr)
             elif not stopping:
-                print("routebook: the HTTP server ended by itself; its log is above", file=sys.stderr)
+                print("routebook: the gateway ended by itself; its log is above", file=sys.stderr)
     return farewell(running) if stopping else 1
 
 

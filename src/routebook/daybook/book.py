@@ -141,6 +141,12 @@ class FileDaybook:
         return self._keeper.trouble or self._down
 
     @property
+    def lost(self) -> bool:
+        """The disk refused a sync, so that rows already told to be safe may be gone: this owner has to end, and its
+        successor reads what is there."""
+        return self._keeper.lost
+
+    @property
     def open_calls(self) -> int:
         """Calls with an intent and without an outcome."""
         return len(self._open)
