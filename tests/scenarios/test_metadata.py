@@ -217,3 +217,16 @@ def test_their_streams_have_it_in_their_last_event(surface: str, asked_for: dict
     frames = [frame for frame in last.split(b"\n\n") if b"openrouter_metadata" in frame]
     assert len(frames) == 1
     assert frames[0].startswith(where)
+
+
+async def test_what_routing_does_is_not_recorded_as_lost_and_no_reason_to_refuse(stage: Stage) -> None:
+    asks = ask("lab/solo", stream=False, transforms=["middle-out"], provider={"require_parameters": True})
+    await stage.play(asks, row("intent"), asked("acme"), Says(*GOOD), row("done"), begun(200), body(), ENDED)
+    assert stage.record["routebook"]["losses"] == []
+
+
+async def test_a_plugin_that_nobody_runs_is_recorded_as_lost(stage: Stage) -> None:
+    asks = ask("lab/solo", stream=False, plugins=[{"id": "web"}])
+    await stage.play(asks, row("intent"), asked("acme"), Says(*GOOD), row("done"), begun(200), body(), ENDED)
+    (loss,) = stage.record["routebook"]["losses"]
+    assert (loss["parameter"], loss["detail"]) == ("plugins", "the gateway does not run web")

@@ -16,6 +16,7 @@ from routebook.corridor.tell import of_fault
 from routebook.ledger.tally import Hold
 from routebook.metering import allowance
 from routebook.metering.estimate import completion_bound, cost_bound
+from routebook.policy.refusals import not_honoured
 from routebook.policy.routing import Route, route
 from routebook.wire import codec
 
@@ -52,10 +53,11 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
         of_fault(fault, call, admitted.arrival.headers)
         raise
     losses = found.losses
-    if call.ignored:
-        losses = (*[Loss(parameter, why) for parameter, why in call.ignored], *losses)
-    if call.ignored and call.provider is not None and call.provider.require_parameters:
-        name, why = call.ignored[0]
+    ignored = not_honoured(call) if call.ignored else ()
+    if ignored:
+        losses = (*[Loss(parameter, why) for parameter, why in ignored], *losses)
+    if ignored and call.provider is not None and call.provider.require_parameters:
+        name, why = ignored[0]
         refused = NotFound(
             f"No endpoint can honour `{name}` ({why}) and provider.require_parameters is set; "
             f"leave `{name}` out or drop require_parameters.",

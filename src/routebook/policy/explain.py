@@ -15,6 +15,7 @@ from routebook.core.call import Call, Loss
 from routebook.core.catalog import Catalog, Endpoint
 from routebook.core.errors import Fault
 from routebook.core.money import plain
+from routebook.policy.refusals import not_honoured
 from routebook.policy.routing import NOTHING_KNOWN, Outlook, Route, nobody, route
 from routebook.policy.targets import Passthrough
 from routebook.policy.trail import Trail
@@ -68,7 +69,8 @@ def explain(
         found = route(call, catalog, passthrough, outlook, now_ns, seed, account, trail)
     except Fault as fault:
         return Explanation(requested, _fates((), trail), fault=fault)
-    return Explanation(requested, _fates(found.endpoints, trail), found.losses, found)
+    losses = (*[Loss(name, why) for name, why in not_honoured(call)], *found.losses)
+    return Explanation(requested, _fates(found.endpoints, trail), losses, found)
 
 
 DRAWS = 1000

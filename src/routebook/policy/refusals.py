@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
-from routebook.core.call import Loss, ProviderWish
+from typing import Any
+
+from routebook.core.call import Call, Loss, ProviderWish
 from routebook.core.catalog import Catalog
 from routebook.core.errors import BadRequest, Fault, NotFound
+from routebook.policy.compress import ENGINE
 from routebook.policy.ordering import Moment
 from routebook.policy.targets import Target
 from routebook.policy.wishes import NO_WISH, Wish
+from routebook.wire import codec
+
+ACTED_ON = frozenset(("context-compression", "auto-router", "auto-beta-router", "pareto-router"))
+"""Plugins that routing itself is, by id; others would have to be run."""
+_ROUTES = (b'"fallback"', b'"sort"')
+
+
+def not_honoured(call: Call) -> tuple[tuple[str, str], ...]:
+    """(parameter, why) of what the gateway does not act on: what the surface named, without what routing does."""
+    if not call.ignored:
+        return ()
+    found = []
+    for name, why in call.ignored:
+        if name == "route" and bytes(call.raw["route"]) in _ROUTES:
+            continue
+        if name == "transforms" and _decoded(call, name) in ([], [ENGINE]):
+            continue
+        if name == "plugins":
+            others = _others(_decoded(call, name))
+            if not others:
+                continue
+            why = f"the gateway does not run {', '.join(others)}"
+        found.append((name, why))
+    return tuple(found)
+
+
+def _others(plugins: Any) -> list[str]:
+    """Ids of plugins that are on and that nobody here runs; of something else than plugins a word for it."""
+    if not isinstance(plugins, list) or not all(isinstance(plugin, dict) for plugin in plugins):
+        return ["what is no list of plugins"]
+    on = [str(plugin.get("id"))[:40] for plugin in plugins if plugin.get("enabled") is not False]
+    return [id for id in on if id not in ACTED_ON]
+
+
+def _decoded(call: Call, name: str) -> Any:
+    return codec.decode(bytes(call.raw[name]))
 
 
 def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: list[Target]) -> list[Loss]:
