@@ -166,6 +166,32 @@ def test_messages_are_under_every_base_with_either_key(gateway: RunningGateway, 
         assert answer.headers["x-generation-id"].startswith("gen-")
 
 
+def test_a_coding_agents_request_is_taken_as_it_is_sent(gateway: RunningGateway, key: str) -> None:
+    """What such agents send: a query, betas, cached instructions, a budget, edits of their context, a user in JSON."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    body = {
+        "model": "scripted/cached",
+        "max_tokens": 8000,
+        "stream": True,
+        "system": [{"type": "text", "text": "You are an agent."}, {"type": "text", "text": "Rules.", **mark}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": SAID, **mark}]}],
+        "tools": [{"name": "Read", "description": "Reads.", "input_schema": {**TOOL, "$schema": "x"}}],
+        "thinking": {"type": "enabled", "budget_tokens": 7999},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "metadata": {"user_id": '{"device_id":"d","session_id":"s"}'},
+        "temperature": 1,
+    }
+    headers = {"x-api-key": key, "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025-01-01,b-2025-02-02"}
+    answer = httpx2.post(f"{gateway.origin}/v1/messages?beta=true", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    kinds = [line[7:] for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
+    record = record_of(gateway, key, answer.headers["x-generation-id"])
+    assert record["external_user"] == body["metadata"]["user_id"]  # type: ignore[index]
+    losses = [loss["parameter"] for loss in record["routebook"]["losses"]]
+    assert "context_management" in losses
+
+
 @pytest.mark.parametrize("base", ["/v1beta", "/api/v1beta", "/v1", "/api/v1"])
 def test_geminis_paths_are_under_every_base_with_the_key_in_any_place(
     gateway: RunningGateway, key: str, base: str
