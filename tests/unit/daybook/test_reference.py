@@ -55,3 +55,36 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted(tmp_path: Path) -> N
         return counter
 
     assert asyncio.run(scenario()).dropped == 1
+
+
+def test_who_waits_for_a_count_gets_it_before_what_is_queued_and_nothing_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "PATIENCE", 60.0)
+    notes = Notes()
+
+    async def scenario() -> list[int | None]:
+        counter = TokenCounter(notes, tmp_path, lambda: 7)  # type: ignore[arg-type]
+        said = [counter.count(call("The quick brown fox jumps over the lazy dog.")), counter.count(call(""))]
+        found = await asyncio.gather(*said)
+        await counter.aclose(patience=30)
+        return found
+
+    assert asyncio.run(scenario()) == [10, 0]
+    assert notes.rows == []
+
+
+def test_a_count_that_does_not_come_in_time_or_not_at_all_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "PATIENCE", 0.0)
+
+    async def scenario() -> list[int | None]:
+        counter = TokenCounter(Notes(), tmp_path, lambda: 7)  # type: ignore[arg-type]
+        late = await counter.count(call("x"))
+        long = await counter.count(call("x" * (reference.TEXT_BYTES_MAX + 1)))
+        await counter.aclose(patience=30)
+        counter.broken = "the child does not start"
+        return [late, long, await counter.count(call("x"))]
+
+    assert asyncio.run(scenario()) == [None, None, None]
