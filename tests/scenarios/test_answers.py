@@ -295,7 +295,7 @@ async def test_what_cannot_be_honoured_is_on_the_record(stage: Stage) -> None:
         row(
             "done",
             losses=[
-                {"parameter": "plugins", "detail": "the gateway runs no plugins"},
+                {"parameter": "plugins", "detail": "the gateway does not run web"},
                 {"parameter": "provider.options", "detail": "not passed on to providers"},
                 {"parameter": "top_p", "detail": "not among the endpoint's supported parameters"},
             ],
