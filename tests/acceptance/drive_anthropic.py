@@ -70,7 +70,9 @@ def tools(client: Any, model: str) -> dict[str, Any]:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
     result = {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": "sunny"}, image]}
     turns = [*asked, {"role": "assistant", "content": streamed.content}, {"role": "user", "content": [result]}]
-    last = client.messages.create(model=model, max_tokens=1000, messages=turns, tools=[WEATHER])
+    last = client.messages.create(
+        model=model, max_tokens=1000, messages=turns, tools=[WEATHER], tool_choice={"type": "none"}
+    )
     return {"whole": first.model_dump(), "streamed": streamed.model_dump(), "last": last.model_dump()}
 
 

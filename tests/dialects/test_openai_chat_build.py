@@ -14,6 +14,7 @@ from routebook.core.call import (
     CannotExpress,
     Chat,
     FunctionCall,
+    ImageUrl,
     Losses,
     Message,
     Part,
@@ -23,6 +24,7 @@ from routebook.core.call import (
 )
 from routebook.core.call import FunctionTool as Function
 from routebook.dialects.openai_chat import ChatUpstream
+from routebook.dialects.openai_chat.history import ELSEWHERE
 from routebook.dialects.vendors import Quirks, Vendor, parse
 from tests.dialects.chat_cases import endpoint, hello, sent
 
@@ -295,6 +297,27 @@ def test_a_call_of_another_dialect_is_written_from_its_canonical_form() -> None:
         "stream_options": {"include_usage": True},
         "reasoning_effort": "low",
     }
+
+
+def test_pictures_that_a_tool_gave_back_follow_in_a_message_of_the_user() -> None:
+    picture = Part("image_url", image_url=ImageUrl("data:image/png;base64,AA"))
+    chat = Chat(
+        messages=[
+            Message("assistant", tool_calls=[ToolCall(FunctionCall("f", "{}"), "a"), ToolCall(FunctionCall("f"), "b")]),
+            Message("tool", [Part("text", "This:"), picture], tool_call_id="a"),
+            Message("tool", [picture], tool_call_id="b"),
+            Message("user", "And?"),
+        ]
+    )
+    body, losses, _ = sent(Call(surface="anthropic", model="m", chat=chat, raw={}))
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    assert losses == {}
+    assert body["messages"][1:] == [
+        {"role": "tool", "content": [{"type": "text", "text": "This:"}], "tool_call_id": "a"},
+        {"role": "tool", "content": ELSEWHERE, "tool_call_id": "b"},
+        {"role": "user", "content": [image, image]},
+        {"role": "user", "content": "And?"},
+    ]
 
 
 def test_every_vendor_row_builds_a_request_that_is_json() -> None:

@@ -24,7 +24,7 @@ import msgspec
 from routebook.core.call import Call, Losses
 from routebook.core.catalog import Endpoint
 from routebook.dialects.openai_chat.common_request import COMMON_MEMBERS
-from routebook.dialects.openai_chat.history import messages_for, tools_for, written
+from routebook.dialects.openai_chat.history import messages_for, portable, tools_for, written
 from routebook.dialects.openai_chat.thinking import reasoning_members
 from routebook.dialects.vendors import Quirks
 from routebook.wire import codec
@@ -248,7 +248,7 @@ def _members(call: Call) -> dict[str, Bytes]:
     for name in call.chat.__struct_fields__:
         value = getattr(call.chat, name)
         if value is not None and name not in ("reasoning", "max_tokens"):
-            out[name] = codec.encode(written(value))
+            out[name] = codec.encode(written(portable(value) if name == "messages" else value))
     if call.chat.max_tokens is not None:
         out["max_completion_tokens"] = codec.encode(call.chat.max_tokens)
     if call.stream:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from routebook.core.call import Losses, Message, Tool
+from routebook.core.call import Losses, Message, Part, Tool
 from routebook.dialects.vendors import Quirks
 from routebook.wire import codec
 
@@ -23,6 +24,29 @@ def written(value: Any) -> Any:
         return value
     out = {name: written(getattr(value, name)) for name in value.__struct_fields__}
     return {name: member for name, member in out.items() if member is not None}
+
+
+ELSEWHERE = "The result is in the message of the user that follows."
+
+
+def portable(messages: list[Message]) -> list[Message]:
+    """Messages of a caller of another dialect, whose tools may give back pictures and files: here a tool's message is
+    text, so the rest follows in a message of the user. Source: OpenAI's reference "Create chat completion", read
+    2026-11."""
+    out: list[Message] = []
+    media: list[Part] = []
+    for message in messages:
+        parts = message.content if message.role == "tool" and isinstance(message.content, list) else []
+        others = [part for part in parts if part.type != "text"]
+        if media and message.role != "tool":
+            out.append(Message("user", media))
+            media = []
+        if others:
+            texts = [part for part in parts if part.type == "text"]
+            message = replace(message, content=texts or ELSEWHERE)
+            media = [*media, *others]
+        out.append(message)
+    return [*out, Message("user", media)] if media else out
 
 
 def messages_for(value: bytes, messages: list[Message], quirks: Quirks, losses: Losses) -> bytes:
