@@ -47,16 +47,21 @@ class Course:
             number, at = following, HEADER_SIZE
 
     def _begin(self, after: int) -> bool:
-        """Be at a frame with no wanted row before it; False where there is no segment."""
-        if after >= self._seq >= 0:
-            return True
-        numbers = self._shelf.numbers()
+        """Be at a frame with no wanted row before it; False where there is no segment.
+
+        Who read on from memory for a while comes back far behind: the segment of old may be shipped and gone since, and
+        what lies between is not gone through.
+        """
+        on = after >= self._seq >= 0
+        numbers = [number for number in self._shelf.numbers() if not on or number >= self._number]
         if not numbers:
             return False
         chosen = numbers[0]
-        for number in reversed(numbers):
-            if self._shelf.header(number).seq <= after:
-                chosen = number
-                break
-        self._number, self._at = chosen, HEADER_SIZE
+        if not on or len(numbers) > 1 or chosen != self._number:
+            for number in reversed(numbers):
+                if self._shelf.header(number).seq <= after:
+                    chosen = number
+                    break
+        if not on or chosen != self._number:
+            self._number, self._at = chosen, self._shelf.seek_row(chosen, after)
         return True

@@ -150,6 +150,18 @@ class Shelf:
                 low = frame.start
         return low
 
+    def seek_row(self, number: int, seq: int) -> int:
+        """An offset in the segment where a frame begins, with no row above `seq` before it."""
+        low, high = HEADER_SIZE, self.size(number)
+        while high - low > _NARROW:
+            middle = (low + high) // 2
+            frame = self._from(number, middle, high)
+            if frame is None or frame.seq > seq:
+                high = middle
+            else:
+                low = frame.start
+        return low
+
     def begin_near(self, number: int, at: int) -> int:
         """Where the first frame at that offset or behind it begins; the end of the file if there is none."""
         frame = self._from(number, max(at, HEADER_SIZE), self.size(number))

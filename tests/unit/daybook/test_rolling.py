@@ -84,6 +84,27 @@ def test_rows_are_given_in_pieces_of_any_size_over_all_segments(tmp_path: Path) 
     asyncio.run(run())
 
 
+def test_a_backlog_is_read_from_the_files_though_those_read_last_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routebook.daybook.recent.MOST", 4)  # the rest comes from the files
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, sizes=SMALL)
+        for _ in range(6):
+            await one_call(book)
+        assert [row.seq for row in book.rows(0, 3)] == [1, 2, 3], "read from the first segment"
+        await roll(book, 3)
+        shipped = book._seq
+        book.shipped(shipped)
+        await until(lambda: folder.segments(book._folder) == [4])
+        await roll(book, 2)
+        assert [row.seq for row in book.rows(shipped, 10**6)] == list(range(shipped + 1, book._seq + 1))
+        await book.aclose()
+
+    asyncio.run(run())
+
+
 def test_an_old_segment_is_made_next_by_its_age(tmp_path: Path) -> None:
     async def run() -> None:
         book = FileDaybook(tmp_path, sizes=Sizes(segment_seconds=0.0, reserve_bytes=0))
