@@ -8,6 +8,7 @@ The composition is the product's own but for one class: a daybook that promises 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from routebook.core.generation import Amendment, Folded, Intent, Outcome, Progress, Row
@@ -19,10 +20,12 @@ class NullDaybook:
     name = "000"
     recovered = 0
     trouble = None
+    lost = False
     open_calls = 0
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, home: Path, **_: Any) -> None:
         self._n = 0
+        (home / "daybooks" / self.name).mkdir(parents=True, exist_ok=True)  # other workers would knock there
 
     def next_n(self) -> int:
         self._n += 1
