@@ -126,7 +126,9 @@ class Leases:
                 async with line.lock:
                     found = await self._fill(purse, line, ticket, bound, wanted)
                 if found is not None:
-                    raise exceeded(key, found.spent, found.held, bound, self._now_ns())
+                    # Of two moments: what was posted between them is in both, and nothing passes the limit.
+                    room = max(subtract(purse.budget.limit, found.spent), ZERO)
+                    raise exceeded(key, found.spent, min(found.held, room), bound, self._now_ns())
             if least is not None:
                 there = min([bound, *(purse.free for purse in purses)])
                 if there >= least:
