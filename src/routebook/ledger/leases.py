@@ -126,9 +126,7 @@ class Leases:
                 async with line.lock:
                     found = await self._fill(purse, line, ticket, bound, wanted)
                 if found is not None:
-                    # Of two moments: what was posted between them is in both, and nothing passes the limit.
-                    room = max(subtract(purse.budget.limit, found.spent), ZERO)
-                    raise exceeded(key, found.spent, min(found.held, room), bound, self._now_ns())
+                    raise exceeded(key, found.spent, found.held, bound, self._now_ns())
             if least is not None:
                 there = min([bound, *(purse.free for purse in purses)])
                 if there >= least:
@@ -151,7 +149,7 @@ class Leases:
         """Give back to the store what no call here needs of a budget; how much. Raises Unavailable."""
         given = ZERO
         for purse in self.book.purses(budget):
-            given = add(given, await self._surely(self._return(purse, purse.free)))
+            given = add(given, await self._surely(self._return(purse)))
         return given
 
     # --- for the shipper ----------------------------------------------------------------------------------------------
@@ -184,7 +182,7 @@ class Leases:
                 continue
             known = self._limits.get(purse.window, purse.budget.limit)
             if limit < known:
-                await self._surely(self._return(purse, purse.free))
+                await self._surely(self._return(purse))
             elif purse.free < 0:
                 # A charge has passed its hold: the others must not be lent what it took.
                 await self._surely(self._ask(purse, subtract(ZERO, purse.free), limit))
@@ -192,7 +190,7 @@ class Leases:
 
     async def _wind_up(self, purse: Purse) -> None:
         if self.book.idle(purse):
-            await self._surely(self._return(purse, purse.amount))
+            await self._surely(self._return(purse))
             if self.book.idle(purse) and not purse.amount:
                 self.book.drop(purse)
                 self._limits.pop(purse.window, None)
@@ -200,7 +198,7 @@ class Leases:
                 if line is not None and not line.lock.locked():
                     del self._lines[purse.window]
         else:
-            await self._surely(self._return(purse, purse.free))
+            await self._surely(self._return(purse))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -253,8 +251,12 @@ class Leases:
             held = subtract(subtract(purse.amount, purse.free), owing)
             return _Found(lent, add(lent.posted, owing), add(lent.lent, held))
 
-    async def _return(self, purse: Purse, amount: Decimal) -> Decimal:
-        """From now on nobody holds from it; the store has it when this returns."""
+    async def _return(self, purse: Purse) -> Decimal:
+        """Give back what is free; how much. From its first step on nobody holds from it, the store has it at the end.
+
+        What is free is asked here and not by who wants this: a task begins later, and a call may have come between.
+        """
+        amount = purse.free
         if amount <= 0:
             return ZERO
         purse.free = subtract(purse.free, amount)

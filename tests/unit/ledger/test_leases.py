@@ -461,3 +461,24 @@ async def test_of_equal_calls_exactly_as_many_are_admitted_as_fit(workers: int) 
         *(chance.choice(host.all).hold(MINE, D("0.03")) for _ in range(500)), return_exceptions=True
     )
     assert sum(isinstance(each, Hold) for each in answers) == 333
+
+
+@pytest.mark.parametrize("waits", range(6))
+async def test_what_a_call_takes_while_money_is_given_back_is_not_given_back(waits: int) -> None:
+    """The giving back is a task of its own, so a call may come between the decision and the deed."""
+    host = Host(2)
+    worker = host.all[0]
+    first = await worker.hold(MINE, D(1))
+    giving = asyncio.ensure_future(worker.leases.give_back(worker.book.purses()[0].window.budget))
+    for _ in range(waits):
+        await asyncio.sleep(0)
+    taken = worker.book.hold(MINE, D(1), NOON)
+    await giving
+    assert worker.free() >= 0
+    held = 2 if taken is not None else 1
+    assert worker.leased() == held, "what its calls hold, and no more"
+    for hold in (first, taken):
+        if hold is not None:
+            worker.settle(hold, D(1))
+    await worker.ship()
+    assert worker.free() == worker.leased() == 0
