@@ -101,17 +101,19 @@ async def _rush(
             counts["admitted"] += 1
         elif note.status == 402:
             counts["refused_402"] += 1
-            _of_a_refusal(counts, note, key)
+            _of_a_refusal(finding, counts, note, key)
         else:
             finding.broken.append(f"{note.ask.call}: {note.status} {bytes(note.body[:200])!r}")
     return notes
 
 
-def _of_a_refusal(counts: Counter[str], note: Told, key: Key) -> None:
-    """What a refused caller is told of the key. Its two figures may be of different moments: only counted."""
+def _of_a_refusal(finding: Finding, counts: Counter[str], note: Told, key: Key) -> None:
+    """What a refused caller is told of the key: what all workers have charged and hold, which is never above the limit.
+    It would show a call that was admitted beyond it, also where its bill came out below its hold."""
     said = _metadata(note)
     if "spent" in said and "held" in said and total((Decimal(said["spent"]), Decimal(said["held"]))) > key.limit:
         counts["told_above_limit"] += 1
+        finding.broken.append(f"{note.ask.call}: told {said['spent']} spent and {said['held']} held of {key.limit}")
 
 
 def _within_its_limit(finding: Finding, counts: Counter[str], provider: ChaosProvider, key: Key, seed: int) -> None:

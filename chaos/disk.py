@@ -25,6 +25,8 @@ RUNNING = 12
 """streams that are under way when the disk begins to refuse"""
 REFUSING_SECONDS = 1.0
 RESUME_SECONDS = 5.0
+ENDS_SECONDS = 30.0
+"""A process whose disk refused a sync lets its calls end, which the disk makes long, and ends."""
 _POLL = 0.02
 TMPFS_MIB = 96
 """of which the book's reserve is 64"""
@@ -258,7 +260,14 @@ async def _until_it_stops(turn: Round, life: Life) -> str:
             if note.status == 200:
                 turn.broken.append(f"{note.ask.call}: acknowledged after a failed sync")
         await asyncio.sleep(_POLL)
-    return "refused_until_restarted" if life.code is None else "ended_by_itself"
+    try:
+        code = await life.ended(ENDS_SECONDS)
+    except TimeoutError:
+        turn.broken.append(f"{turn.name}: the process has not ended {ENDS_SECONDS:g} s after a failed sync")
+        return "refused_until_killed"
+    if code != 1:
+        turn.broken.append(f"{turn.name}: the process ended with exit code {code} after a failed sync")
+    return "ended_by_itself"
 
 
 async def _judged(finding: Finding, home: Home, told: list[Told]) -> None:
