@@ -14,7 +14,7 @@ from routebook.corridor.media import Media
 from routebook.dialects.base import speaks
 from routebook.observe.clock import NS
 from routebook.observe.log import log
-from routebook.policy.compress import fitted
+from routebook.policy.compress import Compressed, fitted
 from routebook.policy.retry import next_step, verdict
 from routebook.policy.variants import thinking
 
@@ -29,7 +29,8 @@ async def dispatch(entry: Entry) -> Attempt:
     while walk.left:
         endpoint = walk.left.popleft()
         entry.check()
-        if not walk.fleet.breakers.enter(endpoint.id, entry.app.now_ns()) and walk.left:
+        breakers = walk.fleet.breakers
+        if breakers.of and not breakers.enter(endpoint.id, entry.app.now_ns()) and walk.left:
             continue  # another call is trying it out just now: skipped, which is no attempt
         try:
             attempt = _start(entry, endpoint, *await walk.call_for(endpoint))
@@ -62,7 +63,7 @@ class _Walk:
         self._media = Media(entry) if entry.call.media_prompt else None
         self._compress = entry.app.fleet.outlook.house.compress
 
-    async def call_for(self, endpoint: Endpoint) -> tuple[Call, Loss | None]:
+    async def call_for(self, endpoint: Endpoint) -> tuple[Call, Compressed | None]:
         """The call as that endpoint gets it, looked at, its media fetched, made to fit; and what was shortened.
 
         Raises Fault, ClientGone.
@@ -79,10 +80,7 @@ class _Walk:
             call = thinking(call)
         if call.common and endpoint.context_length is None:
             return call, None  # nothing to fit it into
-        call, shorter = fitted(call, endpoint, self._compress)
-        if shorter is None:
-            return call, None
-        return call, Loss("messages", f"{shorter.engine}: {shorter.dropped} left out, {shorter.cut} texts shortened")
+        return fitted(call, endpoint, self._compress)
 
     async def after(self, attempt: Attempt, fault: UpstreamFault) -> None:
         """That attempt failed: go on with the next endpoint, or once more with this one after a pause, or give up."""
@@ -115,7 +113,7 @@ class _Walk:
         return _cannot(self.entry, self.cannot)
 
 
-def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Loss | None) -> Attempt:
+def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Compressed | None) -> Attempt:
     """Build the provider's request and send it. `call` is the entry's, as this provider can read it.
 
     Raises CannotExpress under `require_parameters`.
@@ -123,7 +121,7 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Loss | None)
     app, wish = entry.app, call.provider
     losses = Losses(strict=bool(wish and wish.require_parameters))
     if shortened is not None:
-        losses.items.append(shortened)
+        losses.items.append(Loss("messages", f"{shortened.engine}: {shortened.summary}"))
     upstream = app.upstreams[endpoint.provider.spoken_with(call.surface)]
     if call.untold and not speaks(upstream, call.surface, endpoint):
         for loss in call.untold:
@@ -134,7 +132,7 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Loss | None)
         request = request.with_bulk(call.bulk)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
     attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, call.stream)
-    entry.try_with(attempt, losses)
+    entry.try_with(attempt, losses, shortened)
     attempt.start(app.transport, request)
     return attempt
 

@@ -26,6 +26,7 @@ from routebook.corridor.reach import Reach
 from routebook.dialects.base import Stamp
 from routebook.observe.clock import NS
 from routebook.policy.attribution import Attribution, attribution
+from routebook.policy.compress import Compressed
 from routebook.wire.text import texts
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Entry:
         "moderation_ns",
         "reach",
         "settled",
+        "shortened",
         "stopped",
         "text",
         "unfinished",
@@ -83,6 +85,8 @@ class Entry:
         """the last of them"""
         self.losses: Losses | None = None
         """of the attempt that answered"""
+        self.shortened: Compressed | None = None
+        """how the prompt was made to fit it"""
         self.moderation_ns: int | None = None
         self.cancelled = False
         """the caller left before the answer had ended, or somebody had the call cancelled"""
@@ -122,9 +126,10 @@ class Entry:
         finally:
             self.waiting = None
 
-    def try_with(self, attempt: Attempt, losses: Losses) -> None:
+    def try_with(self, attempt: Attempt, losses: Losses, shortened: Compressed | None) -> None:
         """That attempt is the current one from here on."""
         self.current = attempt
+        self.shortened = shortened
         self.attempts.append(attempt)
         self.losses = losses
 

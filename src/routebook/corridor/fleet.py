@@ -40,9 +40,10 @@ class Fleet:
         self.attempts = table.attempts
         self.outlook = replace(self.outlook, house=house_of(table))
 
-    def answered(self, attempt: Attempt, now_ns: int) -> None:
+    def answered(self, attempt: Attempt) -> None:
         """The attempt's answer has ended well."""
-        endpoint, sent_ns, first_ns = attempt.endpoint, attempt.sent_ns, attempt.first_ns
+        endpoint, sent_ns, first_ns, now_ns = attempt.endpoint, attempt.sent_ns, attempt.first_ns, attempt.ended_ns
+        assert now_ns is not None, "it has ended"
         if self.breakers.of:
             self.breakers.succeeded(endpoint.id, now_ns)
         if attempt.meter.finish_reason == "error":

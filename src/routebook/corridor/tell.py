@@ -63,8 +63,6 @@ def _stages(entry: Entry, router: str | None) -> list[dict[str, Any]]:
     stages: list[dict[str, Any]] = []
     if router in AUTO:
         stages.append({"type": "plugin", "name": "auto-router", "data": {"task_type": task_of(entry.call)}})
-    for loss in entry.losses.items if entry.losses is not None else ():
-        engine, colon, summary = loss.detail.partition(": ")
-        if loss.parameter == "messages" and colon:
-            stages.append({"type": "context_compression", "name": engine, "summary": summary})
+    if (shorter := entry.shortened) is not None:
+        stages.append({"type": "context_compression", "name": shorter.engine, "summary": shorter.summary})
     return stages

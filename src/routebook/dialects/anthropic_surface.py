@@ -111,7 +111,6 @@ _IGNORED = {
     "trace": "the gateway broadcasts no traces",
     "stop_server_tools_when": "the gateway runs no server tools",
 }
-_EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))
 _READ = frozenset(_Body.__struct_fields__)
 _FALLBACKS_MAX = 3
 _USER_MAX = 256
@@ -157,7 +156,7 @@ class MessagesSurface:
             body_bytes=stowed.size if stowed is not None else len(body),
             media_prompt=media,
             audio_prompt=audio,
-            ignored=_ignored(raw, wish.tools),
+            ignored=asking.ignored(raw, _IGNORED, [tool.type for tool in wish.tools or ()]),
             untold=tuple(asked.untold),
             betas=betas(headers),
         )
@@ -301,13 +300,5 @@ def _tier(wish: _Body) -> str | None:
 
 def _unknown(raw: Mapping[str, msgspec.Raw], asked: Asked) -> None:
     for name, value in raw.items():
-        if name not in _READ and name not in _IGNORED and bytes(value) not in _EMPTY:
+        if name not in _READ and name not in _IGNORED and asking.says(value):
             asked.untold.append(Loss(name, "a member that only Anthropic knows"))
-
-
-def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[_Tool] | None) -> tuple[tuple[str, str], ...]:
-    found = [(name, _IGNORED[name]) for name in raw if name in _IGNORED and bytes(raw[name]) not in _EMPTY]
-    for place, tool in enumerate(tools or ()):
-        if (tool.type or "").startswith("openrouter:"):
-            found.append((f"tools[{place}]", f"the gateway does not run {(tool.type or '')[:60]}"))
-    return tuple(found)

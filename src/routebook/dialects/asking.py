@@ -7,7 +7,7 @@ Source: inference API, sections 1 and 2.1; provider preferences: routing, sectio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -161,6 +161,27 @@ def check_metadata(metadata: dict[str, str]) -> None:
             raise BadRequest("metadata: a key has at most 64 characters and no brackets.")
         if len(value) > 512:
             raise BadRequest("metadata: a value has at most 512 characters.")
+
+
+EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))
+"""Values of a member that ask for nothing."""
+
+
+def says(value: codec.Raw) -> bool:
+    """A member of that value asks for something."""
+    return bytes(value) not in EMPTY
+
+
+def ignored(
+    raw: Mapping[str, codec.Raw], known: Mapping[str, str], tools: Iterable[object] = ()
+) -> tuple[tuple[str, str], ...]:
+    """(member, why) of what a body asks for and the gateway does not do. `known`: members of that kind, and why;
+    `tools`: the types of the tools of the body, as they came, in order."""
+    found = [] if known.keys().isdisjoint(raw) else [(n, known[n]) for n in raw if n in known and says(raw[n])]
+    for place, kind in enumerate(tools):
+        if isinstance(kind, str) and kind.startswith("openrouter:"):
+            found.append((f"tools[{place}]", f"the gateway does not run {kind[:60]}"))
+    return tuple(found)
 
 
 def media(messages: list[Message]) -> tuple[int, int]:

@@ -100,7 +100,6 @@ _IGNORED = {
     "route": "deprecated; use provider.sort",
     "trace": "the gateway broadcasts no traces",
 }
-_EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))
 _READ = frozenset(field.encode_name for field in msgspec.structs.fields(_Body)) | {"model"}
 _CONFIG = frozenset(field.encode_name for field in msgspec.structs.fields(_Config))
 
@@ -175,7 +174,7 @@ class GeminiSurface:
             body_bytes=stowed.size if stowed is not None else len(body),
             media_prompt=media,
             audio_prompt=audio,
-            ignored=tuple((n, why) for n, why in _IGNORED.items() if n in raw and bytes(raw[n]) not in _EMPTY),
+            ignored=asking.ignored(raw, _IGNORED),
             untold=tuple(asked.untold),
         )
 

@@ -45,6 +45,11 @@ class Compressed(msgspec.Struct, frozen=True):
     cut: int
     """texts shortened"""
 
+    @property
+    def summary(self) -> str:
+        """For people."""
+        return f"{self.dropped} left out, {self.cut} texts shortened"
+
 
 def quarter(text: str) -> int:
     """About the tokens of a text: a quarter of its bytes."""

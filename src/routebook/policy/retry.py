@@ -28,9 +28,9 @@ ATTEMPTS_MAX = 3
 """Endpoints tried for one call at most: a total outage must not multiply the load."""
 
 
-def moves_on(fault: Fault, *, tried: int, committed: bool) -> bool:
+def moves_on(fault: Fault, *, tried: int, committed: bool, attempts_max: int = ATTEMPTS_MAX) -> bool:
     """True if another endpoint may be tried: before the first content event every provider's fault moves on."""
-    return isinstance(fault, UpstreamFault) and not committed and tried < ATTEMPTS_MAX
+    return isinstance(fault, UpstreamFault) and not committed and tried < attempts_max
 
 
 WAIT_MOST_SECONDS = 2.0
@@ -67,7 +67,7 @@ def next_step(
     The same endpoint is tried again only where nobody else is left, nothing was sent or the provider says that it is
     busy, and its pause is short. Source: the retry-safety table (reliability, section 3.3) and F14.
     """
-    if not isinstance(fault, UpstreamFault) or committed or tried >= attempts_max or not fallbacks:
+    if not fallbacks or not moves_on(fault, tried=tried, committed=committed, attempts_max=attempts_max):
         return STOP
     if more:
         return NEXT

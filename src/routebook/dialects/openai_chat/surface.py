@@ -148,7 +148,7 @@ class ChatSurface:
             body_bytes=stowed.size if stowed is not None else len(body),
             media_prompt=media,
             audio_prompt=audio,
-            ignored=_ignored(raw, wish.tools),
+            ignored=asking.ignored(raw, _IGNORED, [tool.type for tool in wish.tools or ()]),
         )
 
     def writer(self, call: Call) -> Writer:
@@ -240,16 +240,3 @@ def _reasoning(wish: _Body) -> ReasoningWish | None:
     return ReasoningWish(
         effort=effort, max_tokens=own.max_tokens, exclude=bool(exclude), enabled=own.enabled, summary=own.summary
     )
-
-
-def _ignored(raw: Mapping[str, msgspec.Raw], tools: list[Tool] | None) -> tuple[tuple[str, str], ...]:
-    if not tools and _IGNORED.keys().isdisjoint(raw):
-        return ()
-    found = [(name, _IGNORED[name]) for name in raw if name in _IGNORED and bytes(raw[name]) not in _EMPTY]
-    for place, tool in enumerate(tools or ()):
-        if tool.type.startswith("openrouter:"):
-            found.append((f"tools[{place}]", f"the gateway does not run {tool.type[:60]}"))
-    return tuple(found)
-
-
-_EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))

@@ -80,7 +80,6 @@ _IGNORED = {
     "trace": "the gateway broadcasts no traces",
     "usage": "usage is always given",
 }
-_EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))
 
 
 class TextSurface:
@@ -111,7 +110,7 @@ class TextSurface:
             user=wish.user,
             session_id=asking.session(wish.session_id, headers),
             body_bytes=len(data),
-            ignored=tuple((n, why) for n, why in _IGNORED.items() if n in raw and bytes(raw[n]) not in _EMPTY),
+            ignored=asking.ignored(raw, _IGNORED),
             untold=tuple(_untold(wish, raw)),
         )
 
@@ -164,7 +163,7 @@ def _untold(wish: _Body, raw: Mapping[str, msgspec.Raw]) -> list[Loss]:
     if (wish.best_of or 1) > (wish.n or 1):
         out.append(Loss("best_of", "only as many candidates are made as are given back"))
     for name, value in raw.items():
-        if name not in _READ and name not in _IGNORED and bytes(value) not in _EMPTY:
+        if name not in _READ and name not in _IGNORED and asking.says(value):
             out.append(Loss(name, "a member that text completions on chat models do not have"))
     return out
 

@@ -91,7 +91,6 @@ _IGNORED = {
     "stop_server_tools_when": "the gateway runs no server tools",
     "background": "nothing is kept to be asked for later; the answer comes at once",
 }
-_EMPTY = frozenset((b"null", b"[]", b"{}", b"false"))
 _SAID = frozenset({*_Body.__struct_fields__, "stream_options"}) - {"include", "truncation", "prompt", "max_tool_calls"}
 """Members that the hub says in its own words, or that are the gateway's."""
 _KNOWN_INCLUDES = frozenset({"reasoning.encrypted_content", "message.output_text.logprobs"})
@@ -125,7 +124,7 @@ def read_call(body: bytes, headers: Mapping[str, str], stowed: Stowed | None = N
         body_bytes=stowed.size if stowed is not None else len(body),
         media_prompt=media,
         audio_prompt=audio,
-        ignored=_ignored(raw, wish),
+        ignored=asking.ignored(raw, _IGNORED, [tool.get("type") for tool in wish.tools or ()]),
         untold=tuple(untold),
     )
 
@@ -208,19 +207,10 @@ def _reasoning(own: _Reasoning | None, untold: list[Loss]) -> ReasoningWish | No
 def _rest(wish: _Body, raw: Mapping[str, codec.Raw], untold: list[Loss]) -> None:
     """What the hub has no word for."""
     for name, value in raw.items():
-        if name in _SAID or name in _IGNORED or bytes(value) in _EMPTY:
+        if name in _SAID or name in _IGNORED or not asking.says(value):
             continue
         if name == "truncation" and wish.truncation == "disabled":
             continue
         if name == "include" and _KNOWN_INCLUDES.issuperset(wish.include or ()):
             continue
         untold.append(Loss(name[:80], "only the responses API has it"))
-
-
-def _ignored(raw: Mapping[str, codec.Raw], wish: _Body) -> tuple[tuple[str, str], ...]:
-    found = [(name, _IGNORED[name]) for name in raw if name in _IGNORED and bytes(raw[name]) not in _EMPTY]
-    for place, tool in enumerate(wish.tools or ()):
-        kind = tool.get("type")
-        if isinstance(kind, str) and kind.startswith("openrouter:"):
-            found.append((f"tools[{place}]", f"the gateway does not run {kind[:60]}"))
-    return tuple(found)
