@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from routebook.daybook import folder
@@ -54,6 +55,8 @@ class Keeper:
         """descriptor of the prepared file, when it is time for the next segment"""
         self._reserved = False
         self.syncs = 0
+        # Already here: lives too short for the thread's first round would write on in one file for ever.
+        self._try(self._prepare)
         self._thread = threading.Thread(target=self._run, name="daybook-keeper", daemon=True)
         self._thread.start()
 
@@ -124,10 +127,13 @@ class Keeper:
             return
         # None of the rest is about rows: if it fails it is tried again, and the book goes on as it is.
         for chore in (self._prepare, self._retire, self._reserve):
-            try:
-                chore()
-            except OSError as error:
-                log.debug("a chore of daybook %s waits: %s", self._path.name, error)
+            self._try(chore)
+
+    def _try(self, chore: Callable[[], None]) -> None:
+        try:
+            chore()
+        except OSError as error:
+            log.debug("a chore of daybook %s waits: %s", self._path.name, error)
 
     def _to_disk(self) -> None:
         if self.lost:

@@ -68,6 +68,22 @@ def test_the_book_goes_on_in_the_next_segment_and_reads_over_all(tmp_path: Path,
         assert folder.segments(reader.path) == [1, 2, 3, 4]
 
 
+def test_a_book_that_comes_back_with_a_full_segment_goes_on_in_the_next_at_once(tmp_path: Path) -> None:
+    """However short its lives are: a gateway that is killed again and again never gets to the thread's first round."""
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, sizes=Sizes(reserve_bytes=0))
+        while book._segment.size <= SMALL.segment_bytes:
+            await one_call(book)
+        await book.aclose()
+        book = FileDaybook(tmp_path, sizes=KEEPING)
+        await one_call(book)
+        assert book._segment.number == 2
+        await book.aclose()
+
+    asyncio.run(run())
+
+
 def test_rows_are_given_in_pieces_of_any_size_over_all_segments(tmp_path: Path) -> None:
     async def run() -> None:
         book = FileDaybook(tmp_path, sizes=KEEPING)
@@ -109,9 +125,10 @@ def test_an_old_segment_is_made_next_by_its_age(tmp_path: Path) -> None:
     async def run() -> None:
         book = FileDaybook(tmp_path, sizes=Sizes(segment_seconds=0.0, reserve_bytes=0))
         await one_call(book)
+        number = book._segment.number
         await until(lambda: book._keeper.fresh is not None)
         await one_call(book)
-        assert book._segment.number == 2
+        assert book._segment.number == number + 1
         await book.aclose()
 
     asyncio.run(run())
