@@ -159,6 +159,26 @@ def test_reasoning_of_another_provider_can_be_handed_back_even_where_it_is_not_s
         assert message.content == "So."
 
 
+@pytest.mark.parametrize("exclude", [False, True])
+def test_plain_reasoning_can_be_handed_back_even_where_it_is_not_shown(exclude: bool) -> None:
+    """DeepSeek and Moonshot want it back in a conversation with tools, and a coding agent asks not to see it."""
+    events: list[Event] = [Delta(reasoning="I have "), Delta(reasoning="to look."), call_piece(0, "{}"), Finish("stop")]
+    content = messages(events, reasoning=ReasoningWish(exclude=exclude))["content"]
+    assert content[0]["thinking"] == ("" if exclude else "I have to look.")
+    body = {"model": "m/x", "messages": [{"role": "assistant", "content": content}]}
+    (message,) = MESSAGES.read(json.dumps(body).encode(), {}).chat.messages
+    assert message.reasoning_details is not None
+    (detail,) = message.reasoning_details
+    assert (detail["type"], detail["text"]) == ("reasoning.text", "I have to look.")
+
+
+def test_thinking_that_says_nothing_at_all_is_not_handed_on() -> None:
+    content = [{"type": "thinking", "thinking": "", "signature": ""}, {"type": "text", "text": "So."}]
+    body = {"model": "m/x", "messages": [{"role": "assistant", "content": content}]}
+    (message,) = MESSAGES.read(json.dumps(body).encode(), {}).chat.messages
+    assert message.reasoning_details is None
+
+
 def test_an_error_in_a_stream_is_its_last_event_and_a_whole_answer_becomes_the_error() -> None:
     made = writer(MESSAGES, True)
     made.feed(Delta(text="x"))

@@ -201,7 +201,8 @@ class Asked:
             here = f"{at}[{place}]"
             kind = block.type
             if kind in ("thinking", "redacted_thinking"):
-                details.append(_detail(block, len(details), here))
+                if kind == "redacted_thinking" or block.thinking != "" or block.signature:
+                    details.append(_detail(block, len(details), here))
             elif kind == "tool_use":
                 calls.append(_call(block, here))
                 marker = block.cache_control or marker

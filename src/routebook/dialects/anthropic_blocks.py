@@ -204,8 +204,8 @@ class Blocks:
         if detail.get("format") == FORMAT:
             return signature if isinstance(signature, str) else ""
         plain = detail.get("type") == "reasoning.text" and detail.get("format") in (None, "unknown")
-        if plain and not (signature or detail.get("id")):
-            return ""
+        if plain and not (signature or detail.get("id") or detail.get("text")):
+            return ""  # all there is of it is shown
         return seal(detail)
 
     def _called(self, piece: ToolDelta) -> list[Step]:
