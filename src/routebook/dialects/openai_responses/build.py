@@ -15,6 +15,7 @@ from routebook.core.call import Call, Chat, Losses
 from routebook.core.catalog import Endpoint
 from routebook.dialects.openai_responses import turns, wishes
 from routebook.dialects.openai_responses.parts import NAME
+from routebook.dialects.openai_responses.sealed import SEALED, own_input
 from routebook.dialects.vendors import Quirks
 from routebook.wire import codec
 from routebook.wire.http import HttpRequest
@@ -28,7 +29,6 @@ GATEWAY_MEMBERS = frozenset(
 """What callers say to the gateway and not to the model; the surface records those that it does not act on."""
 ROUTER_MEMBERS = frozenset("plugins transforms session_id stop_server_tools_when x_search_filter".split())
 
-SEALED = "reasoning.encrypted_content"
 PROBABLE = "message.output_text.logprobs"
 
 _NULL = b"null"
@@ -100,7 +100,7 @@ class _Request:
                 self._tools(value)
             elif not (name in _ROUTERS and bytes(value) in _NEUTRAL) and self._allowed(name):
                 body[name] = value
-        body["input"] = call.raw["input"]
+        body["input"] = own_input(call, self._quirks.router, self._losses)
         own = call.raw.get("reasoning")
         self._common(codec.decode_exact(bytes(own)) if own is not None and bytes(own) != _NULL else {})
         for name in ("user", "safety_identifier"):

@@ -25,6 +25,7 @@ from routebook.core.call import (
 )
 from routebook.core.errors import BadRequest
 from routebook.dialects.openai_responses.parts import FORMAT
+from routebook.dialects.openai_responses.sealed import opened
 from routebook.dialects.openai_responses.tools import INPUT, read_tools
 from routebook.wire import codec
 
@@ -162,6 +163,8 @@ def _call(item: Item, custom: bool, at: str) -> ToolCall:
 
 def _details(item: Item, at: str, before: int) -> list[Item]:
     """One item of reasoning as the hub's details, in the order in which a provider gave them."""
+    if (known := opened(item.get("encrypted_content"))) is not None:
+        return [{**row, "index": before + number} for number, row in enumerate(known)]
     common: Item = {"format": item.get("format") or FORMAT}
     if isinstance(item.get("id"), str):
         common["id"] = item["id"]

@@ -15,6 +15,7 @@ import msgspec
 from routebook.core.events import Delta, Plain, ToolDelta
 from routebook.core.ids import Mint
 from routebook.dialects.openai_responses.parts import bare, flat
+from routebook.dialects.openai_responses.sealed import grow, sealed
 from routebook.dialects.openai_responses.tools import INPUT, Made
 from routebook.wire import codec
 
@@ -59,6 +60,8 @@ class _Open(msgspec.Struct, eq=False):
     part: _Part | None = None
     content: list[_Part] = []
     summary: list[_Part] = []
+    details: list[dict[str, Any]] = []
+    """what the hub said of a reasoning item, if it is to be sealed"""
 
 
 class _Call(msgspec.Struct, eq=False):
@@ -82,11 +85,15 @@ _DELTAS = {
 class Output:
     """Grows by `delta` and `plain`; `close` ends what is open."""
 
-    def __init__(self, mint: Mint, emit: Emit, made: Callable[[], Mapping[str, Made]], exclude: bool) -> None:
+    def __init__(
+        self, mint: Mint, emit: Emit, made: Callable[[], Mapping[str, Made]], exclude: bool, seals: bool = False
+    ) -> None:
+        """`exclude`: reasoning is not shown; `seals`: the caller hands sealed reasoning back."""
         self._mint = mint
         self._emit = emit
         self._made = made
         self._exclude = exclude
+        self._seals = seals
         self._items: dict[int, dict[str, Any]] = {}
         self._places = 0
         self._open: _Open | None = None
@@ -211,6 +218,8 @@ class Output:
             item["summary"] = [part.written() for part in opened.summary]
             if opened.content:
                 item["content"] = [part.written() for part in opened.content]
+            if self._seals and (data := sealed(opened.details)) is not None:
+                item["encrypted_content"] = data
         self._done(opened.place, item)
 
     def _annotate(self, notes: list[dict[str, Any]]) -> None:
@@ -261,6 +270,8 @@ class Output:
             opened.item["signature"] = signature
         if isinstance(data := detail.get("data"), str) and data:
             opened.item["encrypted_content"] = data
+        if self._seals:
+            grow(opened.details, detail)
 
     # --- calls and pictures -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from routebook.core.errors import Fault
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, Whole
 from routebook.core.ids import Mint
 from routebook.dialects.base import Receipt, Stamp
-from routebook.dialects.openai_responses import envelope
+from routebook.dialects.openai_responses import envelope, sealed
 from routebook.dialects.openai_responses.output import Output
 from routebook.dialects.openai_responses.parts import NAME
 from routebook.dialects.openai_responses.splice import Splice
@@ -136,7 +136,8 @@ class ResponsesWriter:
         if self._output is None:
             self._begin()
             seed = self._stamp.id.rpartition("-")[2]
-            self._output = Output(Mint(self._stamp.created, seed), self._emit, self._names, self._exclude)
+            mint = Mint(self._stamp.created, seed)
+            self._output = Output(mint, self._emit, self._names, self._exclude, sealed.wanted(self._call))
         return self._output
 
     def _plain(self, event: Plain) -> None:
