@@ -9,8 +9,10 @@ A directive in the last user message says what happens, `[[name=value …]]`; wi
     status                      refuse with that HTTP status, unbilled
     hang, cut, error            after that many pieces: say nothing until `release`, drop the line, report an error
 
-A request with tools is answered with a call of the first one (unless the last message is a tool's), one with a JSON
-schema with a value of that schema.
+A request with tools is answered with a call: of the one that `tool_choice` names, else of the first. After a tool's
+result it is answered in text, unless a call is required: then with the first tool that this turn has not called. One
+with a JSON schema is answered with a value of that schema. Values are what the user said where it fits, whole numbers
+and texts in single quotes in their order, else something made up.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from routebook.testing.values import Said, sample
 from routebook.wire import codec
 
 _DIRECTIVE = re.compile(r"\[\[([^\]]*)\]\]")
@@ -226,26 +229,6 @@ def error_body(status: int, message: str) -> bytes:
     return codec.encode({"error": {"message": message, "type": kind, "param": None, "code": None}})
 
 
-def sample(schema: dict[str, Any], name: str = "value") -> Any:
-    """A value that the JSON schema allows; texts say which property they are of."""
-    if "enum" in schema:
-        return schema["enum"][0]
-    if "$ref" in schema or "anyOf" in schema:
-        return None
-    match schema.get("type"):
-        case "object":
-            return {key: sample(part, key) for key, part in schema.get("properties", {}).items()}
-        case "array":
-            return [sample(schema.get("items", {}), name)]
-        case "integer" | "number":
-            return 7
-        case "boolean":
-            return True
-        case "string":
-            return f"a {name}"
-    return None
-
-
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
@@ -260,13 +243,17 @@ def _decoded(body: bytes) -> dict[str, Any]:
 
 
 def _script(messages: list[dict[str, Any]]) -> Script:
-    said = next((_text_of(message) for message in reversed(messages) if message.get("role") == "user"), "")
-    found = _DIRECTIVE.search(said)
+    found = _DIRECTIVE.search(_last_said(messages))
     pairs = dict(part.partition("=")[::2] for part in found[1].split()) if found else {}
     try:
         return codec.convert(pairs, Script, strict=False)
     except codec.DecodeError as error:
         raise Refusal(400, f"directive {pairs}: {error}") from None
+
+
+def _last_said(messages: list[dict[str, Any]]) -> str:
+    """The text of the last user message."""
+    return next((_text_of(message) for message in reversed(messages) if message.get("role") == "user"), "")
 
 
 def _text_of(message: dict[str, Any]) -> str:
@@ -283,15 +270,13 @@ def _pieces(
     if reasoning:
         pieces.append(Piece({"reasoning_content": "Let me think about it."}, reasoning, reasoning))
     rest = completion - reasoning
-    tools = request.get("tools")
-    if tools and request.get("tool_choice") != "none" and request["messages"][-1].get("role") != "tool":
-        return pieces + _call(tools[0]["function"], fate, rest), "tool_calls"
+    said = Said(_DIRECTIVE.sub("", _last_said(request["messages"])))
+    if (function := _called(request)) is not None:
+        return pieces + _call(function, said, fate, rest), "tool_calls"
     wanted = request.get("response_format") or {}
     if wanted.get("type") == "json_schema":
-        return [
-            *pieces,
-            Piece({"content": codec.encode(sample(wanted["json_schema"]["schema"])).decode()}, rest),
-        ], "stop"
+        value = sample(wanted["json_schema"]["schema"], said)
+        return [*pieces, Piece({"content": codec.encode(value).decode()}, rest)], "stop"
     count = min(script.pieces, rest)
     for place in range(count):
         word = _WORDS[(fate + place) % len(_WORDS)]
@@ -301,8 +286,34 @@ def _pieces(
     return pieces, "stop"
 
 
-def _call(function: dict[str, Any], fate: int, tokens: int) -> list[Piece]:
-    arguments = codec.encode(sample(function.get("parameters") or {"type": "object"})).decode()
+def _called(request: dict[str, Any]) -> dict[str, Any] | None:
+    """The function that this answer calls, if it calls one."""
+    functions: list[dict[str, Any]] = [tool["function"] for tool in request.get("tools") or () if "function" in tool]
+    choice = request.get("tool_choice")
+    if not functions or choice == "none":
+        return None
+    if isinstance(choice, dict) and (named := choice.get("function")):
+        return next((function for function in functions if function["name"] == named["name"]), None)
+    if request["messages"][-1].get("role") != "tool":
+        return functions[0]
+    if choice != "required":
+        return None
+    done = _called_since_the_user(request["messages"])
+    return next((function for function in functions if function["name"] not in done), functions[-1])
+
+
+def _called_since_the_user(messages: list[dict[str, Any]]) -> set[str]:
+    """Names of the functions called since somebody last said something."""
+    names: set[str] = set()
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            break
+        names |= {call["function"]["name"] for call in message.get("tool_calls") or ()}
+    return names
+
+
+def _call(function: dict[str, Any], said: Said, fate: int, tokens: int) -> list[Piece]:
+    arguments = codec.encode(sample(function.get("parameters") or {"type": "object"}, said)).decode()
     half = len(arguments) // 2
     first = {"index": 0, "id": f"call_{fate:08x}", "type": "function"}
     return [
