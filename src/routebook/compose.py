@@ -52,6 +52,7 @@ from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
 from routebook.ledger.leases import Leases
 from routebook.ledger.people import People
+from routebook.ledger.ranking import ranking_of
 from routebook.ledger.retention import Retention
 from routebook.ledger.ship import Shipper, restore
 from routebook.load.catalog import Stock, known_vendors, load_stock
@@ -76,6 +77,8 @@ TIDY_SECONDS = 30
 """Answers that were kept long enough are deleted this often."""
 RETAIN_SECONDS = 60
 """Calls past retention are looked for this often; they are due at whole hours."""
+LEARN_SECONDS = 60
+"""How traffic ranks the models is asked of the store this often."""
 SETTLE_SECONDS = 10
 """What ended calls get at stop to write their outcome."""
 POLL_SECONDS = 0.02
@@ -168,6 +171,7 @@ class Gateway:
             fleet=Fleet(settings.routing),
             promises=promises,
         )
+        self.app.fleet.taught(await ranking_of(store, self._clock.now_ns()))
         self._daybook = daybook
         self._shipper = Shipper(daybook, store, carry=leases.ship)
         self._stop_shipping = asyncio.Event()
@@ -196,6 +200,7 @@ class Gateway:
             asyncio.create_task(self._shipper.run(self._stop_shipping), name="shipper"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
+            asyncio.create_task(self._learn(), name="learn"),
             asyncio.create_task(self._tidy(promises), name="tidy"),
             asyncio.create_task(
                 self._retain(Retention(store, table.keep_days, table.keep_bytes, self._clock.now_ns)), name="retention"
@@ -337,6 +342,14 @@ class Gateway:
             today = self._today()
             if self.stock.reload_on is not None and today.date().isoformat() >= self.stock.reload_on:
                 await self._reload(today)
+
+    async def _learn(self) -> None:
+        while True:
+            await asyncio.sleep(LEARN_SECONDS)
+            try:
+                self.app.fleet.taught(await ranking_of(self.app.store, self._clock.now_ns()))
+            except Exception as error:
+                log.warning("how traffic ranks the models could not be asked; it stays as it was: %s", error)
 
     async def _tidy(self, promises: Promises) -> None:
         while True:

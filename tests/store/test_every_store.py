@@ -11,7 +11,7 @@ import pytest
 
 from routebook.core.generation import Amendment, Folded
 from routebook.core.people import App, Key
-from routebook.store.port import Amended, Posting, Retired, RetiredBook, Spend
+from routebook.store.port import Amended, ModelSpend, Posting, Retired, RetiredBook, Spend
 from routebook.wire.codec import pack, unpack
 
 from .conftest import Opener
@@ -138,6 +138,26 @@ async def test_shipping_the_same_batch_again_changes_nothing(opener: Opener) -> 
     await store.ship("aaa", 4, [sheet(call(2))], [posting("7")], [Amended("aaa", 1, 4, AMENDMENT)])
     assert (await store.spend(), await store.generations(account=None)) == before
     assert await store.cursor("aaa") == 5
+
+
+async def test_what_was_spent_on_a_model_is_summed_by_day_and_outlives_its_calls(opener: Opener) -> None:
+    def spent(model: str, usd: str, day: str = "2026-03-01") -> ModelSpend:
+        return ModelSpend(model, day, Decimal(usd))
+
+    store, tiny = opener(), "0.0000000000000000000000000000000001"
+    assert await store.model_spend("2026-01-01") == []
+    mine = msgspec.structs.replace(posting("1.5"), models=(spent("m/one", "1"), spent("m/two", "0.5")))
+    other = msgspec.structs.replace(posting("2", key="b" * 64), models=(spent("m/one", tiny),))
+    await store.ship("aaa", 3, [sheet(call(1))], [mine, other])
+    await store.ship("aaa", 3, [sheet(call(1))], [mine])  # the same rows again
+    later = msgspec.structs.replace(posting("7", day="2026-03-02"), models=(spent("m/two", "7", "2026-03-02"),))
+    await store.ship("aaa", 5, [sheet(call(2))], [mine, later])
+    sums = [spent("m/one", f"2.{tiny[2:]}"), spent("m/two", "1.0"), spent("m/two", "7", "2026-03-02")]
+    assert await store.model_spend("2026-03-01") == sums
+    assert await opener().model_spend("2026-03-02") == sums[2:]
+    while await store.delete_before(2**62, 100):
+        pass
+    assert await store.model_spend("2026-01-01") == sums
 
 
 async def test_rows_without_anything_to_keep_still_move_the_cursor(opener: Opener) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from routebook.core.call import Call
     from routebook.core.catalog import Catalog, Model
     from routebook.load.catalog import Stock
+    from routebook.load.settings import Loaded
     from routebook.policy.explain import Explanation, Fate, First
     from routebook.policy.vitals import Listing, Stills
 
@@ -87,7 +88,9 @@ def explain(
     health, told = _health(call, stock, asked, key)
     if health is None and url is not None:
         stop(f"no gateway answers at {url}; without --url the plan is explained without it", 1)
-    outlook, now_ns = Outlook(house_of(loaded.settings.routing), health or Stills()), SystemClock().now_ns()
+    now_ns = SystemClock().now_ns()
+    ranking = _ranking(call, loaded, now_ns)
+    outlook = Outlook(house_of(loaded.settings.routing), health or Stills(), ranking=ranking or ())
     drawn: dict[str, First] = {}
     with contextlib.suppress(Fault):  # a request that cannot be routed is explained all the same
         drawn = firsts(call, stock.catalog, stock.passthrough, outlook, now_ns)
@@ -96,9 +99,9 @@ def explain(
         seed = max(drawn.values(), key=lambda each: each.times).seed if drawn else 0
     found = why(call, stock.catalog, stock.passthrough, outlook, now_ns, seed)
     if json:
-        _print_json(found, drawn, told)
+        _print_json(found, drawn, told, ranking)
     else:
-        _print_table(found, drawn, told, loaded.settings.routing)
+        _print_table(found, drawn, told, loaded.settings.routing, ranking)
     if found.fault is not None:
         raise SystemExit(1)
 
@@ -227,10 +230,40 @@ def _listing(told: Any) -> Listing | None:
     return None if listing == Listing() else listing
 
 
+# --- how traffic ranks the models -------------------------------------------------------------------------------------
+
+
+def _ranking(call: Call, loaded: Loaded, now_ns: int) -> tuple[str, ...] | None:
+    """What the store teaches `openrouter/auto`; None where that was not asked for. Ends the program if it is away."""
+    import asyncio
+
+    from routebook.core.errors import Unavailable
+    from routebook.ledger.ranking import ranking_of
+    from routebook.policy.routers import AUTO
+    from routebook.store.open import database_path, open_store
+
+    if not any(name.startswith(AUTO) for name in (call.model, *call.models)):
+        return None
+
+    async def ask() -> tuple[str, ...]:
+        if not database_path(loaded.settings, loaded.home).exists():
+            return ()
+        store = open_store(loaded.settings, loaded.home)
+        try:
+            return await ranking_of(store, now_ns)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(ask())
+    except (Unavailable, ValueError) as error:
+        stop(f"the store cannot be asked how traffic ranks the models: {error}", 1)
+
+
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _print_json(found: Explanation, drawn: Mapping[str, First], health: str) -> None:
+def _print_json(found: Explanation, drawn: Mapping[str, First], health: str, ranking: tuple[str, ...] | None) -> None:
     from routebook.policy.explain import DRAWS
     from routebook.wire.codec import encode
 
@@ -239,6 +272,7 @@ def _print_json(found: Explanation, drawn: Mapping[str, First], health: str) -> 
         "requested": list(found.requested),
         "strategy": None if found.route is None else found.route.strategy,
         "health": health,
+        "ranking": None if ranking is None else list(ranking),
         "endpoints": [
             {
                 "place": fate.place,
@@ -263,7 +297,13 @@ def _print_json(found: Explanation, drawn: Mapping[str, First], health: str) -> 
     print(encode(told).decode())
 
 
-def _print_table(found: Explanation, drawn: Mapping[str, First], health: str, routing: RoutingTable) -> None:
+def _print_table(
+    found: Explanation,
+    drawn: Mapping[str, First],
+    health: str,
+    routing: RoutingTable,
+    ranking: tuple[str, ...] | None,
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -278,6 +318,10 @@ def _print_table(found: Explanation, drawn: Mapping[str, First], health: str, ro
     title = Text.assemble((clean(", then ".join(found.requested)), "bold"), f"  {how}; {rules}")
     console.print(title)
     console.print(Text(clean(f"health: {health}"), style="dim"))
+    if ranking is not None:
+        learnt = ", ".join(ranking) or "nothing yet, the cheapest first"
+        ranked = f"[routing] auto ({', '.join(routing.auto)}); else " if routing.auto else ""
+        console.print(Text(clean(f"ranking: {ranked}learnt from traffic: {learnt}"), style="dim"))
     if found.fates:
         console.print()
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

@@ -357,6 +357,7 @@ def _intent(held: Held, source: Attribution, app_id: int | None, app: App) -> In
         requested_model=call.model,
         streamed=call.stream,
         model=first.model,
+        router=plan.route.router,
         app_id=app_id,
         origin=source.origin,
         http_referer=source.http_referer,

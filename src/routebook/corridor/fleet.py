@@ -40,6 +40,11 @@ class Fleet:
         self.attempts = table.attempts
         self.outlook = replace(self.outlook, house=house_of(table))
 
+    def taught(self, ranking: tuple[str, ...]) -> None:
+        """How all traffic of late ranks the models, those of other workers included (`ledger.ranking`)."""
+        if ranking != self.outlook.ranking:
+            self.outlook = replace(self.outlook, ranking=ranking)
+
     def answered(self, attempt: Attempt) -> None:
         """The attempt's answer has ended well."""
         endpoint, sent_ns, first_ns, now_ns = attempt.endpoint, attempt.sent_ns, attempt.first_ns, attempt.ended_ns

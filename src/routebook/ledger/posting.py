@@ -11,7 +11,7 @@ from routebook.core.generation import Folded, Intent, Outcome, Row
 from routebook.core.ids import ALPHABET, base62
 from routebook.core.money import ZERO, add, plain
 from routebook.ledger.windows import DAY_NS, day_number, day_text
-from routebook.store.port import SHEET, Kind, Posting, Sheet, Stored
+from routebook.store.port import SHEET, Kind, ModelSpend, Posting, Sheet, Stored
 from routebook.wire.codec import array_of, pack, unpacker
 
 
@@ -38,6 +38,7 @@ class _IntentHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requested_model: str
     streamed: bool | None = False
     model: str | None = None
+    router: str | None = None
 
 
 class _ChargeHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,14 +63,19 @@ _intents = unpacker(list[_IntentHead])
 _outcomes = unpacker(list[_OutcomeHead])
 
 
+_Who = tuple[str, str, str, str | None, int, bool]
+"""account, key, model, provider, day, and whether a router chose the model"""
+
+
 class _Tally:
-    """The calls of one kind and one day in a batch."""
+    """The calls of one kind and one day in a batch, those apart whose model a router chose."""
 
-    __slots__ = ("byoks", "day", "kind", "totals")
+    __slots__ = ("byoks", "day", "kind", "routed", "totals")
 
-    def __init__(self, kind: Kind, day: int) -> None:
+    def __init__(self, kind: Kind, day: int, routed: bool) -> None:
         self.kind = kind
         self.day = day
+        self.routed = routed
         self.totals: list[str] = []
         self.byoks: list[str] = []
 
@@ -80,7 +86,7 @@ class Batch:
     def __init__(self, daybook: str) -> None:
         self.daybook = daybook
         self.sheets: list[Sheet] = []
-        self._tallies: dict[tuple[str, str, str, str | None, int], _Tally] = {}
+        self._tallies: dict[_Who, _Tally] = {}
         self._ends: list[Row] = []
         self._intents: list[bytes] = []
 
@@ -112,7 +118,8 @@ class Batch:
         for slot, (head, end) in enumerate(zip(heads, _outcomes(outcomes), strict=True)):
             charge = end.charge
             model = end.model or head.model or head.requested_model
-            who = (head.account, head.key_hash, model, end.provider_name, head.accepted_ns // DAY_NS)
+            routed = head.router is not None
+            who = (head.account, head.key_hash, model, end.provider_name, head.accepted_ns // DAY_NS, routed)
             tally = tallies.get(who) or self._tally(who, head.accepted_ns)
             total = charge.total
             if "E" in total:
@@ -144,22 +151,27 @@ class Batch:
             )
         )
 
-    def _tally(self, who: tuple[str, str, str, str | None, int], accepted_ns: int) -> _Tally:
-        tally = self._tallies[who] = _Tally(Kind(*who[:4]), day_number(accepted_ns))
+    def _tally(self, who: _Who, accepted_ns: int) -> _Tally:
+        tally = self._tallies[who] = _Tally(Kind(*who[:4]), day_number(accepted_ns), who[5])
         return tally
 
     def postings(self) -> list[Posting]:
         """The spend of the batch: one for each key, account and day."""
         sums: dict[tuple[str, str, int], tuple[Decimal, Decimal, int]] = {}
+        models: dict[tuple[str, str, int], list[ModelSpend]] = {}
         for tally in self._tallies.values():
             where = (tally.kind.key_hash, tally.kind.account, tally.day)
             usage, byok, requests = sums.get(where, (ZERO, ZERO, 0))
-            usage = reduce(add, map(Decimal, tally.totals), usage)
-            byok = reduce(add, map(Decimal, tally.byoks), byok)
-            sums[where] = usage, byok, requests + len(tally.totals)
+            used = reduce(add, map(Decimal, tally.totals), ZERO)
+            listed = reduce(add, map(Decimal, tally.byoks), ZERO)
+            sums[where] = add(usage, used), add(byok, listed), requests + len(tally.totals)
+            usd = add(used, listed)
+            if usd > 0 and tally.kind.model is not None and not tally.routed:
+                spent = ModelSpend(tally.kind.model, day_text(tally.day), usd)
+                models.setdefault(where, []).append(spent)
         return [
-            Posting(key_hash, account, day_text(day), usage, byok, requests)
-            for (key_hash, account, day), (usage, byok, requests) in sums.items()
+            Posting(where[0], where[1], day_text(where[2]), usage, byok, requests, tuple(models.get(where, ())))
+            for where, (usage, byok, requests) in sums.items()
         ]
 
 

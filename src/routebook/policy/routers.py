@@ -8,7 +8,7 @@ Source: routing, section 8.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 from routebook.core.call import Call
 from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import BadRequest, NotFound
-from routebook.core.money import ZERO
+from routebook.core.money import ZERO, add
 from routebook.policy.dice import mixed
 from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_named, is_sent
 from routebook.policy.house import House
@@ -40,34 +40,16 @@ PATTERNS_MAX, PATTERNS_CHARACTERS_MAX = 1024, 65_536
 _PLUGINS = {"openrouter/auto": "auto-router", "openrouter/auto-beta": "auto-beta-router", PARETO: "pareto-router"}
 
 
-class Spent(msgspec.Struct, frozen=True):
-    """One sum of the gateway's own traffic: what a week of calls of one kind of task cost at one model."""
+def learnt(sums: Iterable[tuple[str, Decimal]]) -> tuple[str, ...]:
+    """The ranking that traffic teaches: models by what was spent on them, the most first.
 
-    model: str
-    usd: Decimal
-    task: str = "general"
-
-
-class Ranking(msgspec.Struct, frozen=True):
-    """Models by share of what was spent on them, the largest first: over all tasks, and for each kind."""
-
-    overall: tuple[str, ...] = ()
-    by_task: Mapping[str, tuple[str, ...]] = {}
-
-
-def learnt(sums: Iterable[Spent]) -> Ranking:
-    """The ranking that traffic teaches; equal sums by slug, so that the same sums always give the same."""
-    overall: dict[str, Decimal] = {}
-    tasks: dict[str, dict[str, Decimal]] = {}
-    for each in sums:
-        of_task = tasks.setdefault(each.task, {})
-        for table in (overall, of_task):
-            table[each.model] = table.get(each.model, ZERO) + each.usd
-    return Ranking(_ranked(overall), {task: _ranked(table) for task, table in sorted(tasks.items())})
-
-
-def _ranked(table: Mapping[str, Decimal]) -> tuple[str, ...]:
-    return tuple(sorted((m for m, usd in table.items() if usd > 0), key=lambda m: (-table[m], m)))
+    `sums`: model slug and USD, a model as often as you like. Of equal sums the slug decides, so that the same traffic
+    always gives the same ranking; a model on which nothing was spent is not in it.
+    """
+    spent: dict[str, Decimal] = {}
+    for model, usd in sums:
+        spent[model] = add(spent.get(model, ZERO), usd)
+    return tuple(sorted((model for model, usd in spent.items() if usd > 0), key=lambda model: (-spent[model], model)))
 
 
 def task_of(call: Call) -> str:
@@ -214,8 +196,11 @@ def plugin(call: Call, router: str) -> dict[str, Any]:
     return next((p for p in listed if isinstance(p, dict) and p.get("id") == wanted), {})
 
 
-def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Ranking | None) -> list[Model]:
-    """The best models for the request: one and its fallbacks. Raises NotFound if no candidate is left, BadRequest."""
+def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Sequence[str] = ()) -> list[Model]:
+    """The best models for the request: one and its fallbacks. `ranking`: what `learnt` gave.
+
+    Raises NotFound if no candidate is left, BadRequest.
+    """
     asked = _convert(plugin(call, router), AutoPlugin)
     if asked.cost_tier is not None and asked.cost_tier not in COST_BANDS:
         raise BadRequest(f"plugins: cost_tier must be one of {', '.join(COST_BANDS)}.")
@@ -227,23 +212,18 @@ def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Ranki
     ]
     if not candidates:
         raise _none("model", router)
-    ranked = _by_ranking(candidates, call, house, ranking)
-    # A configured ranking is the operator's own choice of cost; a learnt one stays cheap unless asked otherwise.
-    tier = asked.cost_tier or (None if house.auto else "low")
+    configured = _of(candidates, house.auto)
+    ranked = configured or _of(candidates, ranking) or sorted(candidates, key=_dearness)
+    # A configured ranking is the operator's own choice of cost; what was learnt stays cheap unless asked otherwise.
+    tier = asked.cost_tier or (None if configured else "low")
     banded = ranked if tier is None else _banded(ranked, COST_BANDS[tier])
     return banded[: 1 + FALLBACKS]
 
 
-def _by_ranking(candidates: list[Model], call: Call, house: House, ranking: Ranking | None) -> list[Model]:
-    """Ranked ones first, in their order; where none is, all of them, the cheapest first."""
+def _of(candidates: list[Model], order: Sequence[str]) -> list[Model]:
+    """The candidates that an order names, in that order."""
     by_slug = {model.slug: model for model in candidates}
-    orders: list[Sequence[str]] = [house.auto]
-    if not house.auto and ranking is not None:
-        orders = [ranking.by_task.get(task_of(call), ()), ranking.overall]
-    for order in orders:
-        if found := [by_slug[slug] for slug in order if slug in by_slug]:
-            return found
-    return sorted(candidates, key=_dearness)
+    return [by_slug[slug] for slug in order if slug in by_slug]
 
 
 def _banded(ranked: list[Model], band: tuple[int, int]) -> list[Model]:

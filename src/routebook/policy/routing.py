@@ -31,7 +31,6 @@ from routebook.policy.filters import (
 from routebook.policy.house import OPEN, House
 from routebook.policy.ordering import Manner, Moment, arranged, draw, stands
 from routebook.policy.refusals import check_names, not_weighed, nothing_left
-from routebook.policy.routers import Ranking
 from routebook.policy.shelf import Shelf, shelf_of
 from routebook.policy.sticky import Sticky, cacheable, conversation
 from routebook.policy.targets import Passthrough, Presets, Resolver, Target
@@ -54,7 +53,8 @@ class Outlook(msgspec.Struct, frozen=True):
     breakers: Mapping[str, Breaker] = {}
     """`Breakers.of`"""
     sticky: Sticky | None = None
-    ranking: Ranking | None = None
+    ranking: tuple[str, ...] = ()
+    """models as traffic ranks them (`routers.learnt`)"""
     presets: Presets | None = None
 
 

@@ -14,7 +14,6 @@ from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import Fault, ModelUnknown, NotFound
 from routebook.policy import routers
 from routebook.policy.house import OPEN, House
-from routebook.policy.routers import Ranking
 from routebook.policy.variants import PRESET, Name, parse
 
 Passthrough = Callable[[str], Model | None]
@@ -42,7 +41,7 @@ class Resolver(msgspec.Struct, frozen=True):
     catalog: Catalog
     passthrough: Passthrough
     house: House = OPEN
-    ranking: Ranking | None = None
+    ranking: Sequence[str] = ()
     presets: Presets | None = None
     seed: int | None = None
 

@@ -13,7 +13,18 @@ from typing import Any
 
 from routebook.core.money import ZERO, add, plain
 from routebook.store import sheets
-from routebook.store.port import SHEET, Amended, Kind, Posting, Retired, RetiredBook, Sheet, Spend, Stored
+from routebook.store.port import (
+    SHEET,
+    Amended,
+    Kind,
+    ModelSpend,
+    Posting,
+    Retired,
+    RetiredBook,
+    Sheet,
+    Spend,
+    Stored,
+)
 
 Sums = dict[tuple[str, str, str], tuple[Decimal, Decimal, int]]
 """(key_hash, account, day) -> usage, byok, requests"""
@@ -87,6 +98,7 @@ class Writer:
             where = (posting.key_hash, posting.account, posting.day)
             _sum(db, "spend", sums, where, posting.usage, posting.byok, posting.requests)
         _save(db, "spend", sums)
+        _add_to_models(db, postings)
         return True
 
     def _amend(self, db: sqlite3.Connection, book: int, each: Amended) -> None:
@@ -185,6 +197,27 @@ def spends(db: sqlite3.Connection, table: str) -> list[Spend]:
         f"SELECT key_hash, account, day, usage, byok, requests FROM {table} ORDER BY day, key_hash, account"
     ).fetchall()
     return [Spend(row[0], row[1], row[2], Decimal(row[3]), Decimal(row[4]), row[5]) for row in rows]
+
+
+def model_spend(db: sqlite3.Connection, since: str) -> list[ModelSpend]:
+    """As `store.port.Store.model_spend`."""
+    rows = db.execute("SELECT model, day, usd FROM model_spend WHERE day >= ? ORDER BY day, model", (since,)).fetchall()
+    return [ModelSpend(model, day, Decimal(usd)) for model, day, usd in rows]
+
+
+def _add_to_models(db: sqlite3.Connection, postings: Sequence[Posting]) -> None:
+    sums: dict[tuple[str, str], Decimal] = {}
+    for each in [each for posting in postings for each in posting.models]:
+        where = (each.day, each.model)
+        old = sums.get(where)
+        if old is None:
+            row = db.execute("SELECT usd FROM model_spend WHERE day = ? AND model = ?", where).fetchone()
+            old = Decimal(row[0]) if row else ZERO
+        sums[where] = add(old, each.usd)
+    db.executemany(
+        "INSERT OR REPLACE INTO model_spend (day, model, usd) VALUES (?, ?, ?)",
+        [(*where, plain(usd)) for where, usd in sums.items()],
+    )
 
 
 def retired(db: sqlite3.Connection) -> Retired:

@@ -12,7 +12,18 @@ from routebook.core.money import ZERO, add, subtract
 from routebook.core.people import App, Key
 from routebook.store import lending, sheets
 from routebook.store.lending import Ask, Lease, Lent, Window
-from routebook.store.port import Amended, Posting, Promise, Retired, RetiredBook, Sheet, Spend, Stored, full
+from routebook.store.port import (
+    Amended,
+    ModelSpend,
+    Posting,
+    Promise,
+    Retired,
+    RetiredBook,
+    Sheet,
+    Spend,
+    Stored,
+    full,
+)
 from routebook.store.promises import ROW_BYTES
 
 
@@ -42,6 +53,7 @@ class MemoryStore:
         self._amendments: dict[tuple[str, int], dict[tuple[bool, str, int], Amended]] = {}
         self._by_id: dict[str, tuple[str, int]] = {}
         self._spend: dict[tuple[str, str, str], Spend] = {}
+        self._models: dict[tuple[str, str], ModelSpend] = {}
         self._retired: dict[tuple[str, str, str], Spend] = {}
         self._retired_books: dict[str, RetiredBook] = {}
         self._promises: dict[tuple[str, bytes], Promise] = {}
@@ -108,6 +120,10 @@ class MemoryStore:
             self._amendments.setdefault(place, {})[each.daybook != daybook, daybook, each.seq] = each
         for posting in postings:
             _add(self._spend, posting)
+            for part in posting.models:
+                old = self._models.get((part.day, part.model))
+                usd = part.usd if old is None else add(old.usd, part.usd)
+                self._models[part.day, part.model] = ModelSpend(part.model, part.day, usd)
         for budget, day, usage, byok in lending.shipped(postings):
             for (window, name), amount in list(self._leases.items()):
                 if (window.budget, name) == (budget, daybook) and window.holds(day):
@@ -139,6 +155,9 @@ class MemoryStore:
 
     async def spend(self) -> list[Spend]:
         return [self._spend[place] for place in sorted(self._spend)]
+
+    async def model_spend(self, since: str) -> list[ModelSpend]:
+        return [self._models[place] for place in sorted(self._models) if place[0] >= since]
 
     async def delete_before(self, ns: int, limit: int) -> int:
         found = sorted((call.accepted_ns, place) for place, call in self._calls.items() if call.accepted_ns < ns)

@@ -86,6 +86,16 @@ class Stored(msgspec.Struct, frozen=True):
     """packed core.generation.Folded"""
 
 
+class ModelSpend(msgspec.Struct, frozen=True):
+    """What callers spent on one model that they named themselves, on one UTC day; exact. What a router chose for them
+    is not in it, so that a ranking made of it does not feed on itself."""
+
+    model: str
+    day: str
+    usd: Decimal
+    """what was charged, and the list price where the caller's own provider key paid"""
+
+
 class Posting(msgspec.Struct, frozen=True):
     """Spend of one call or several, added to its key's day."""
 
@@ -96,6 +106,8 @@ class Posting(msgspec.Struct, frozen=True):
     usage: Decimal
     byok: Decimal = Decimal(0)
     requests: int = 1
+    models: tuple[ModelSpend, ...] = ()
+    """how much of it is which model's; each with the day of the posting"""
 
 
 class Spend(msgspec.Struct, frozen=True):
@@ -217,6 +229,10 @@ class Store(Protocol):
 
     async def spend(self) -> list[Spend]:
         """All days of all keys."""
+
+    async def model_spend(self, since: str) -> list[ModelSpend]:
+        """Of each model and day, from that UTC day (YYYY-MM-DD) on, in order of day and model. Neither retention nor a
+        charge made anew changes it."""
 
     async def delete_before(self, ns: int, limit: int) -> int:
         """Delete the oldest generations accepted before `ns`, at most `limit` of them, with their amendments; how many.

@@ -25,7 +25,7 @@ from routebook.core.people import App, Key
 from routebook.store import calls, leases, promises
 from routebook.store.lending import Ask, Lease, Lent
 from routebook.store.migrate import migrate
-from routebook.store.port import Amended, Posting, Promise, Retired, Sheet, Spend, Stored
+from routebook.store.port import Amended, ModelSpend, Posting, Promise, Retired, Sheet, Spend, Stored
 
 R = TypeVar("R")
 
@@ -134,6 +134,9 @@ class SqliteStore:
 
     async def spend(self) -> list[Spend]:
         return await self._look(lambda db: calls.spends(db, "spend"))
+
+    async def model_spend(self, since: str) -> list[ModelSpend]:
+        return await self._look(lambda db: calls.model_spend(db, since))
 
     async def delete_before(self, ns: int, limit: int) -> int:
         return await self._write(lambda db: calls.delete_before(db, ns, limit))

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from routebook.core.generation import State
 from routebook.core.usage import Usage
 from routebook.daybook.book import FileDaybook
 from routebook.ledger.ship import Shipper
+from routebook.ledger.windows import day_number, day_text
 from routebook.metering.pricing import price
+from routebook.observe.clock import SystemClock
 from routebook.store.open import open_store
+from routebook.store.port import ModelSpend, Posting
 from routebook.wire import codec
 from tests.unit.cli.test_records import Command, home, run
 from tests.unit.daybook.samples import ACCEPTED_NS, MS, attempt, intent, outcome
@@ -138,6 +142,42 @@ def test_a_seed_draws_again_what_a_call_drew(home: Path, run: Command) -> None:
         for seed in range(12)
     }
     assert firsts == {"acme", "beta"}
+
+
+SPENT = """
+[[models]]
+slug = "lab/two"
+[[models.endpoints]]
+provider = "beta"
+upstream_model = "two"
+[models.endpoints.pricing]
+prompt = "0.000004"
+completion = "0.000004"
+"""
+
+
+def test_auto_is_explained_by_what_the_store_says_traffic_spent(home: Path, run: Command) -> None:
+    config = written(home, "c.toml", FILE + SPENT)
+
+    def explained() -> tuple[list[str], list[str]]:
+        data = told(run(route.app, "explain", "--model", "openrouter/auto", "--json", "--config", config))
+        return data["ranking"], [each["model"] for each in data["endpoints"] if each["place"] is not None]
+
+    assert explained() == ([], ["lab/one", "lab/one"]), "nothing is learnt: the cheapest fifth"
+    assert not (home / "routebook.db").exists(), "explaining makes no database"
+
+    async def spend() -> None:
+        store, day = open_store(Settings(), home), day_text(day_number(SystemClock().now_ns()))
+        one = Posting("k", "default", day, Decimal(9), models=(ModelSpend("lab/two", day, Decimal(9)),))
+        await store.ship("aaa", 1, [], [one])
+        await store.close()
+
+    home.mkdir(parents=True, exist_ok=True)
+    asyncio.run(spend())
+    assert explained() == (["lab/two"], ["lab/two"])
+    out = run(route.app, "explain", "--model", "openrouter/auto", "--config", config)
+    assert "ranking: learnt from traffic: lab/two" in out
+    assert "ranking" not in run(route.app, "explain", "--model", "lab/one", "--config", config)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,24 @@ def test_money_is_carried_as_plain_text_to_the_last_digit(amount: str, text: str
     assert (posting.usage, posting.byok) == (Decimal(amount), Decimal(amount))
 
 
+def test_spend_is_told_by_model_but_for_what_a_router_chose() -> None:
+    def sums(*calls: tuple[Intent, Outcome]) -> list[tuple[str, str]]:
+        batch = Batch("ABC")
+        for intent, outcome in calls:
+            batch.add(rows_of((State.DONE, outcome)), [pack(intent)], {})
+        batch.finish({})
+        return sorted((each.model, str(each.usd)) for posting in batch.postings() for each in posting.models)
+
+    routed, other = replace(INTENT, router="openrouter/auto"), replace(INTENT, key_hash="other")
+    own_key, free = replace(OUTCOME, is_byok=True), replace(OUTCOME, charge=Charge())
+    assert sums((INTENT, OUTCOME), (INTENT, OUTCOME)) == [("m/used", "0.0030")]
+    assert sums((INTENT, OUTCOME), (other, OUTCOME)) == [("m/used", "0.0015")] * 2, "one for each key"
+    assert sums((routed, OUTCOME)) == []
+    assert sums((INTENT, OUTCOME), (routed, OUTCOME)) == [("m/used", "0.0015")]
+    assert sums((INTENT, own_key)) == [("m/used", "0.0027")], "the fee and the list price"
+    assert sums((INTENT, free)) == []
+
+
 def test_a_row_that_cannot_be_read_is_refused() -> None:
     batch = Batch("ABC")
     batch.add([Row(2, 7, INTENT.id, State.DONE, b"\xff")], [pack(INTENT)], {})

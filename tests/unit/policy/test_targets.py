@@ -11,7 +11,7 @@ from routebook.core.call import Message
 from routebook.core.catalog import Model
 from routebook.core.errors import BadRequest, ModelUnknown, NotFound
 from routebook.policy.house import House
-from routebook.policy.routers import Ranking, Spent, learnt, task_of
+from routebook.policy.routers import learnt, task_of
 from routebook.policy.routing import Outlook
 from routebook.policy.sticky import Sticky, conversation
 from routebook.policy.variants import parse, thinking
@@ -235,7 +235,7 @@ def test_the_account_rules_out_models_before_they_are_ranked() -> None:
     assert auto(Outlook(house=House(auto=ORDER.auto, not_models=("lab/m7",)))) == ["lab/m2", "lab/eyes", "lab/m9"]
 
 
-TRAFFIC = learnt([Spent(f"lab/m{n}", Decimal(100 - n)) for n in range(1, 11)])
+TRAFFIC = learnt([(f"lab/m{n}", Decimal(100 - n)) for n in range(1, 11)])
 
 
 @pytest.mark.parametrize(
@@ -255,22 +255,22 @@ def test_a_learnt_ranking_is_cut_to_the_cost_band_and_low_without_one(tier: str 
         auto(Outlook(ranking=TRAFFIC), **said(cost_tier="huge"))
 
 
-def test_a_ranking_is_learnt_from_what_was_spent_over_all_and_for_each_task() -> None:
+def test_a_ranking_is_learnt_from_what_was_spent_on_each_model() -> None:
     sums = [
-        Spent("lab/m1", Decimal("1.5")),
-        Spent("lab/m2", Decimal("2"), "tools"),
-        Spent("lab/m1", Decimal("1"), "tools"),
-        Spent("lab/m3", Decimal("2.5")),
-        Spent("lab/m4", Decimal("0")),
+        ("lab/m1", Decimal("1.5")),
+        ("lab/m2", Decimal("2")),
+        ("lab/m1", Decimal("1")),
+        ("lab/m3", Decimal("2.5")),
+        ("lab/m4", Decimal("0")),
     ]
-    ranking = learnt(sums)
-    assert ranking.overall == ("lab/m1", "lab/m3", "lab/m2")
-    assert ranking.by_task["tools"] == ("lab/m2", "lab/m1")
-    assert learnt(reversed(sums)) == ranking
-    tools = [Spent(f"lab/m{n}", Decimal(2 if n == 2 else 1), "tools") for n in range(1, 11)]
-    both = learnt([*(Spent(f"lab/m{n}", Decimal(100 - n)) for n in range(1, 11)), *tools])
-    assert auto(Outlook(ranking=both), tools=[{}]) == ["lab/m2", "lab/m1"]
-    assert auto(Outlook(ranking=both)) == ["lab/m1", "lab/m2"]
+    assert learnt(sums) == ("lab/m1", "lab/m3", "lab/m2"), "equal sums by slug, and nothing spent is no rank"
+    assert learnt(reversed(sums)) == learnt(sums)
+
+
+def test_a_learnt_ranking_stands_in_where_no_configured_model_can_serve() -> None:
+    house = House(auto=("lab/gone", "lab/eyes"))
+    assert auto(Outlook(house=house, ranking=TRAFFIC)) == ["lab/eyes"]
+    assert auto(Outlook(house=house, ranking=TRAFFIC), **said(excluded_models=["lab/eyes"])) == ["lab/m1", "lab/m2"]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_the_task_is_told_by_what_the_request_is_made_of_and_never_fails(asked: 
 
 def test_without_any_ranking_the_cheap_ones_are_taken() -> None:
     assert auto(Outlook()) == ["lab/blind", "lab/m1", "lab/m2"]
-    assert auto(Outlook(ranking=Ranking())) == ["lab/blind", "lab/m1", "lab/m2"]
+    assert auto(Outlook(ranking=("lab/gone",))) == ["lab/blind", "lab/m1", "lab/m2"]
 
 
 def test_a_provider_that_has_auto_itself_is_asked_unless_a_ranking_is_configured() -> None:
