@@ -173,7 +173,7 @@ STATUSES = (
     status(402, 502, "provider_unavailable"),
     status(403, 502, "provider_unavailable"),
     status(403, 403, "content_policy_violation", data=error(code="content_filter"), name="_flagged"),
-    status(404, 502, "provider_unavailable"),
+    status(404, 404, "not_found"),
     status(408, 504, "timeout", every=503),
     status(409, 409, "invalid_request"),
     status(413, 413, "payload_too_large"),

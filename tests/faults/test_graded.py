@@ -125,7 +125,7 @@ def test_what_may_pass_is_tried_again_after_a_pause(judge: Judge, status: int) -
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_what_will_fail_the_same_way_is_not_tried_again(judge: Judge, status: int) -> None:
     judge.will({"type": "fail", "status": status, "times": None})
-    assert judge.ask().status_code == (status if status in (400, 422) else 502)
+    assert judge.ask().status_code == (502 if status in (401, 403) else status)
     verdict = judge.verdict()
     assert (verdict["attempts"], verdict["findings"]) == (1, [])
 

@@ -16,7 +16,7 @@
     ├── Unavailable            503     provider_overloaded      (our own infrastructure)
     └── UpstreamFault          502     provider_unavailable     (a provider did it; `status` is what the caller sees)
         ├── UpstreamRefused    its own status (400, 413, 422, …)
-        ├── UpstreamCredential 502     our credential was refused (401, 402, 403, 404 upstream)
+        ├── UpstreamCredential 502     our credential was refused (401, 402, 403, 404 upstream; all 404: 404)
         ├── UpstreamLimited    429     rate_limit_exceeded
         ├── UpstreamOverloaded 503     provider_overloaded      (5xx and 529 upstream)
         ├── UpstreamTimeout    504     timeout

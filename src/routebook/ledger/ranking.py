@@ -13,7 +13,8 @@ DAYS = 7
 async def ranking_of(store: Store, now_ns: int) -> tuple[str, ...]:
     """Slugs of the models that callers named themselves, by what they spent on each, the most first.
 
-    `now_ns`: nanoseconds of unix time. A sum a model and day is read, however many calls there were. Raises Unavailable.
+    `now_ns`: nanoseconds of unix time. A sum a model and day is read, however many calls there were.
+    Raises Unavailable.
     """
     spent = await store.model_spend(day_text(day_number(now_ns) - DAYS + 1))
     return learnt((each.model, each.usd) for each in spent)

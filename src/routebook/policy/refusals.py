@@ -6,7 +6,7 @@ from typing import Any
 
 from routebook.core.call import Call, Loss, ProviderWish
 from routebook.core.catalog import Catalog
-from routebook.core.errors import BadRequest, Fault, NotFound
+from routebook.core.errors import BadRequest, Fault, Forbidden, NotFound
 from routebook.policy.compress import ENGINE
 from routebook.policy.ordering import Moment
 from routebook.policy.targets import Target
@@ -16,6 +16,14 @@ from routebook.wire import codec
 ACTED_ON = frozenset(("context-compression", "auto-router", "auto-beta-router", "pareto-router"))
 """Plugins that routing itself is, by id; others would have to be run."""
 _ROUTES = (b'"fallback"', b'"sort"')
+_EXCLUDED_BY = {
+    "region": "data_region",
+    "provider.only": "allowed_providers",
+    "provider.ignore": "allowed_providers",
+    "account.only": "allowed_providers",
+    "account.ignore": "allowed_providers",
+}
+"""Filters that the API has another name for; the message of an error has ours. Source: inference API, section 14."""
 
 
 def not_honoured(call: Call) -> tuple[tuple[str, str], ...]:
@@ -80,7 +88,7 @@ def check_names(wish: Wish, catalog: Catalog) -> None:
             listed = ", ".join(catalog.providers) or "none"
             raise NotFound(
                 f"provider.only names {name!r}, which is not configured here; providers: {listed}",
-                metadata={"availability": {"code": "constraint_filtered", "excluded_by": "provider.only"}},
+                metadata={"availability": {"code": "constraint_filtered", "excluded_by": "allowed_providers"}},
             )
 
 
@@ -98,7 +106,8 @@ def nothing_left(targets: list[Target], gone: str) -> Fault:
         code = "privacy_restricted"
     elif gone in ("region", "endpoints"):
         code = "region_restricted" if gone == "region" else "no_endpoints"
-    return NotFound(
+    by = _EXCLUDED_BY.get(gone, gone)
+    return (Forbidden if gone == "region" else NotFound)(
         f"No endpoint of {', '.join(slugs)} is left after the filter `{gone}`; relax it or add a provider.",
-        metadata={"availability": {"code": code, "retryable": False, "requested_models": slugs, "excluded_by": gone}},
+        metadata={"availability": {"code": code, "retryable": False, "requested_models": slugs, "excluded_by": by}},
     )

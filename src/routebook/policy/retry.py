@@ -103,8 +103,9 @@ def blame(fault: Fault) -> tuple[bool | None, bool]:
 def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
     """One fault for the caller from those of all attempts, in order.
 
-    All limited: 429 with the shortest wait. All overloaded or timed out: 503 (a lone timeout stays 504). Otherwise the
-    last fault that is about the request itself, else the last; a refused credential of ours shows as 502.
+    All limited: 429 with the shortest wait. All 404: the model is nowhere any more, 404. All overloaded or timed out:
+    503 (a lone timeout stays 504). Otherwise the last fault that is about the request itself, else the last; a refused
+    credential of ours shows as 502.
     """
     last = faults[-1]
     previous = [
@@ -116,6 +117,16 @@ def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
     if all(isinstance(f, UpstreamLimited) for f in faults):
         answer = UpstreamLimited(last.message, retry_after=min(waits, default=None))
         answer.metadata = {**last.metadata, "availability": _availability("capacity_exhausted", providers, waits)}
+    elif all(f.provider_status == 404 for f in faults):
+        answer = UpstreamFault(
+            "Every provider that was asked says it has no such model (404); name another one. The operator finds the "
+            "attempts in the record, and corrects upstream_model or base_url.",
+            status=404,
+            error_type="not_found",
+            provider_status=404,
+        )
+        gone = _availability("model_unavailable_upstream", providers, ())
+        answer.metadata = {"availability": {**gone, "retryable": False}}
     elif len(faults) > 1 and all(isinstance(f, UpstreamOverloaded | UpstreamTimeout | UpstreamLimited) for f in faults):
         answer = UpstreamOverloaded(
             "Every provider of this model is overloaded or timed out; try again shortly.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routebook.core.errors import BadRequest, NotFound
+from routebook.core.errors import BadRequest, Forbidden, NotFound
 from routebook.dialects.openai_responses import SURFACE
 from routebook.policy.filters import is_sent, takers
 from routebook.policy.house import House, narrowed, wild
@@ -25,7 +25,7 @@ def test_an_endpoint_that_is_switched_off_is_never_tried() -> None:
 def test_a_region_keeps_only_its_endpoints() -> None:
     here = one(endpoint("acme", region="eu"), endpoint("beta", region="us"), endpoint("gamma"))
     assert tried(call(), here, house(region="eu")) == ["acme"]
-    with pytest.raises(NotFound) as seen:
+    with pytest.raises(Forbidden, match="`region`") as seen:
         plan(call(), here, house(region="ap"))
     assert seen.value.metadata["availability"]["code"] == "region_restricted"
 

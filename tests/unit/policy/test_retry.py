@@ -76,6 +76,26 @@ def test_the_shortest_wait_of_all_is_told() -> None:
     }
 
 
+GONE = UpstreamCredential(provider_status=404)
+
+
+@pytest.mark.parametrize("faults", [[GONE], [GONE, GONE], [UpstreamRefused(status=404, provider_status=404), GONE]])
+def test_a_model_that_no_provider_has_any_more_is_not_found(faults: list[UpstreamFault]) -> None:
+    found = verdict(faults, NAMES[: len(faults)])
+    assert (found.status, found.error_type) == (404, "not_found")
+    assert found.metadata["availability"] == {
+        "code": "model_unavailable_upstream",
+        "retryable": False,
+        "affected_providers": list(NAMES[: len(faults)]),
+    }
+
+
+def test_a_404_beside_another_fault_is_no_verdict() -> None:
+    assert verdict([GONE, UpstreamOverloaded()], NAMES[:2]).status == 503
+    assert verdict([GONE, UpstreamCredential(provider_status=401)], NAMES[:2]).status == 502
+    assert verdict([UpstreamCredential(provider_status=401), GONE], NAMES[:2]).status == 502
+
+
 def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
     first = UpstreamOverloaded("host 10.0.0.7 is down", provider_status=500, provider_code="boom", raw="secret")
     second = UpstreamRefused("bad parameter", provider_status=422)

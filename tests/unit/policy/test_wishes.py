@@ -9,7 +9,7 @@ import pytest
 
 from routebook.core.call import ProviderWish
 from routebook.core.catalog import Catalog
-from routebook.core.errors import BadRequest, NotFound
+from routebook.core.errors import BadRequest, Fault, NotFound
 from routebook.policy.house import House
 from routebook.policy.routing import NOTHING_KNOWN, Outlook
 from routebook.policy.wishes import NO_WISH, read_wish
@@ -279,14 +279,14 @@ def test_a_provider_that_is_not_here_is_named_in_the_error() -> None:
 @pytest.mark.parametrize(
     ("wish", "here", "known", "code", "by"),
     [
-        ({"only": ["acme"]}, THREE, Outlook(house=House(ignore=("acme",))), "constraint_filtered", "provider.only"),
-        ({"ignore": ["acme", "beta", "gamma"]}, THREE, NOTHING_KNOWN, "constraint_filtered", "provider.ignore"),
+        ({"only": ["acme"]}, THREE, Outlook(house=House(ignore=("acme",))), "constraint_filtered", "allowed_providers"),
+        ({"ignore": ["acme", "beta", "gamma"]}, THREE, NOTHING_KNOWN, "constraint_filtered", "allowed_providers"),
         ({"zdr": True}, THREE, NOTHING_KNOWN, "privacy_restricted", "data_policy:zdr"),
         ({"data_collection": "deny"}, THREE, NOTHING_KNOWN, "privacy_restricted", "data_policy:training"),
         ({"quantizations": ["int4"]}, THREE, NOTHING_KNOWN, "constraint_filtered", "quantization"),
         ({"max_price": {"prompt": 0}}, THREE, NOTHING_KNOWN, "constraint_filtered", "max_price"),
-        ({}, THREE, Outlook(house=House(region="eu")), "region_restricted", "region"),
-        ({}, THREE, Outlook(house=House(only=("delta",))), "constraint_filtered", "account.only"),
+        ({}, THREE, Outlook(house=House(region="eu")), "region_restricted", "data_region"),
+        ({}, THREE, Outlook(house=House(only=("delta",))), "constraint_filtered", "allowed_providers"),
         ({}, THREE, Outlook(house=House(models=("other/*",))), "constraint_filtered", "guardrail.models"),
         ({}, one(endpoint("acme", enabled=False)), NOTHING_KNOWN, "no_endpoints", "endpoints"),
         ({}, catalog(model("lab/one")), NOTHING_KNOWN, "no_endpoints", "endpoints"),
@@ -295,7 +295,8 @@ def test_a_provider_that_is_not_here_is_named_in_the_error() -> None:
 def test_the_error_names_the_filter_that_removed_the_last_endpoint(
     wish: dict[str, Any], here: Catalog, known: Outlook, code: str, by: str
 ) -> None:
-    with pytest.raises(NotFound, match=by.replace(".", r"\.")) as seen:
+    with pytest.raises(Fault, match="No endpoint of lab/one is left after the filter") as seen:
         plan(call(wish=wish), here, known)
+    assert seen.value.status == (403 if code == "region_restricted" else 404)
     availability = seen.value.metadata["availability"]
     assert (availability["code"], availability["excluded_by"]) == (code, by)
