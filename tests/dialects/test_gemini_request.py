@@ -48,9 +48,9 @@ def sent(*, model: str = "gemini-2.5-flash", stream: bool = False, **chat: Any) 
 
 
 def body(**chat: Any) -> Any:
-    """The request's body, of a call that loses nothing."""
+    """The request's body, of a call that loses nothing; an effort may be said in other words."""
     _, value, losses = sent(**chat)
-    assert losses.items == []
+    assert [loss for loss in losses.items if not loss.mapped] == []
     return value
 
 

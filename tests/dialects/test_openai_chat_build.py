@@ -222,14 +222,17 @@ def test_server_tools_are_recorded_and_leave_the_other_tools_alone() -> None:
     assert set(losses) == {"tools"}
 
 
+EFFORT = {"reasoning.effort"}
+
+
 @pytest.mark.parametrize(
     ("wish", "quirks", "expected", "lost"),
     [
         ({"effort": "high"}, {}, {"reasoning_effort": "high"}, set()),
-        ({"effort": "xhigh"}, {"efforts": ("low", "medium", "high")}, {"reasoning_effort": "high"}, set()),
-        ({"effort": "minimal"}, {"efforts": ("none", "low", "high")}, {"reasoning_effort": "low"}, set()),
+        ({"effort": "xhigh"}, {"efforts": ("low", "medium", "high")}, {"reasoning_effort": "high"}, EFFORT),
+        ({"effort": "minimal"}, {"efforts": ("none", "low", "high")}, {"reasoning_effort": "low"}, EFFORT),
         ({"enabled": True}, {}, {"reasoning_effort": "medium"}, set()),
-        ({"max_tokens": 1000}, {}, {"reasoning_effort": "low"}, set()),
+        ({"max_tokens": 1000}, {}, {"reasoning_effort": "low"}, {"reasoning.max_tokens"}),
         ({"effort": "none"}, {}, {"reasoning_effort": "none"}, set()),
         ({"enabled": False}, {"efforts": ("low",)}, {}, {"reasoning"}),
         ({"exclude": True}, {}, {}, set()),
@@ -239,7 +242,7 @@ def test_server_tools_are_recorded_and_leave_the_other_tools_alone() -> None:
             {"effort": "medium"},
             {"reasoning": "thinking_effort", "efforts": ("low", "high", "max")},
             {"thinking": {"type": "enabled"}, "reasoning_effort": "low"},
-            set(),
+            EFFORT,
         ),
         (
             {"max_tokens": 900},
@@ -311,7 +314,7 @@ def test_pictures_that_a_tool_gave_back_follow_in_a_message_of_the_user() -> Non
     )
     body, losses, _ = sent(Call(surface="anthropic", model="m", chat=chat, raw={}))
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-    assert losses == {}
+    assert list(losses) == ["messages[1].content", "messages[2].content"]
     assert body["messages"][1:] == [
         {"role": "tool", "content": [{"type": "text", "text": "This:"}], "tool_call_id": "a"},
         {"role": "tool", "content": ELSEWHERE, "tool_call_id": "b"},

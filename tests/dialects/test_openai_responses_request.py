@@ -215,7 +215,7 @@ def test_who_asks_for_reasoning_gets_it_sealed_so_that_it_can_be_given_back() ->
 def test_efforts_go_to_the_nearest_that_the_vendor_knows() -> None:
     vendors = {"v": Vendor(slug="v", name="V", docs="", quirks=Quirks(efforts=("low", "high")))}
     made, gone = built(hello(reasoning={"effort": "max"}), vendors=vendors, vendor="v")
-    assert (made["reasoning"]["effort"], gone) == ("high", [])
+    assert (made["reasoning"]["effort"], gone) == ("high", ["reasoning.effort"])
     made, gone = built(hello(reasoning={"effort": "none"}), vendors=vendors, vendor="v")
     assert ("reasoning" in made and "effort" in made["reasoning"], gone) == (False, ["reasoning"])
 

@@ -293,7 +293,10 @@ def test_a_page_may_read_every_answer_and_the_generation_id(gateway: RunningGate
             cors = sorted((name, value) for name, value in got.lines if name.startswith("access-") or name == "vary")
             assert cors == [
                 ("access-control-allow-origin", "*"),
-                ("access-control-expose-headers", "X-Generation-Id, Retry-After, Idempotent-Replayed"),
+                (
+                    "access-control-expose-headers",
+                    "X-Generation-Id, Retry-After, Idempotent-Replayed, X-Routebook-Translation",
+                ),
                 ("vary", "Origin"),
             ], each
 

@@ -86,9 +86,8 @@ async def test_a_call_that_cannot_be_stopped_is_told_to_say_what_the_budget_cove
         body(finish="length"),
         ENDED,
     )
-    assert budgeted.record["routebook"]["losses"] == [
-        {"parameter": "max_tokens", "detail": "clamped to 10000: 20000 were asked for, the key's limit covers no more"}
-    ]
+    detail = "clamped to 10000: 20000 were asked for, the key's limit covers no more"
+    assert budgeted.record["routebook"]["losses"] == [{"parameter": "max_tokens", "detail": detail, "mapped": True}]
 
 
 async def test_where_nothing_bounds_the_answer_the_call_of_a_budgeted_key_is_bounded(budgeted: Stage) -> None:
@@ -98,7 +97,7 @@ async def test_where_nothing_bounds_the_answer_the_call_of_a_budgeted_key_is_bou
         Says(SENT, JSON, answer("Hi", 10, 5), END), row("done", total_cost="0.000025"), begun(200), body(), ENDED
     )
     assert budgeted.record["routebook"]["losses"] == [
-        {"parameter": "max_tokens", "detail": "clamped to 4096: the key has a limit"}
+        {"parameter": "max_tokens", "detail": "clamped to 4096: the key has a limit", "mapped": True}
     ]
     await budgeted.play(
         ask("lab/cheap-billed", key=OPEN_KEY, stream=False),

@@ -17,9 +17,11 @@ from starlette.routing import BaseRoute, Route
 from routebook.core.errors import BadRequest, Fault, Internal, NotFound, TooLarge
 from routebook.corridor.counting import Count, count
 from routebook.corridor.ports import App, Arrival
+from routebook.corridor.translation import is_asked, told
 from routebook.dialects.base import PathSurface, Surface
 from routebook.observe.log import log
 from routebook.wire import codec
+from routebook.wire.heads import TRANSLATION
 
 HEADER = "X-Routebook-Count"
 _METHOD = ":countTokens"
@@ -36,7 +38,7 @@ def routes(app: App, surfaces: Mapping[str, Surface]) -> list[BaseRoute]:
         async def said() -> Count:
             return await _counted(app, messages, dict(request.headers), await _body(request, app))
 
-        return await _answered(messages, said, lambda found: {"input_tokens": found.tokens})
+        return await _answered(messages, request, said, lambda found: {"input_tokens": found.tokens})
 
     async def count_gemini(request: Request) -> Response:
         async def said() -> Count:
@@ -49,7 +51,7 @@ def routes(app: App, surfaces: Mapping[str, Surface]) -> list[BaseRoute]:
                 headers["x-goog-api-key"] = key
             return await _counted(app, surface, headers, _inner(await _body(request, app)))
 
-        return await _answered(gemini, said, lambda found: {"totalTokens": found.tokens})
+        return await _answered(gemini, request, said, lambda found: {"totalTokens": found.tokens})
 
     bases = ("/api/v1", "/v1", "/api")
     return [
@@ -62,7 +64,9 @@ async def _counted(app: App, surface: Surface, headers: Mapping[str, str], body:
     return await count(Arrival(surface, headers, body, app.now_ns()), app)
 
 
-async def _answered(surface: Surface, said: Callable[[], Awaitable[Count]], written: Said) -> Response:
+async def _answered(
+    surface: Surface, request: Request, said: Callable[[], Awaitable[Count]], written: Said
+) -> Response:
     """The count, or what went wrong, in the surface's own envelope."""
     try:
         found = await said()
@@ -71,7 +75,10 @@ async def _answered(surface: Surface, said: Callable[[], Awaitable[Count]], writ
     except Exception:
         log.exception("the tokens of a prompt could not be counted")
         return _refused(surface, Internal("Internal error; the gateway's log has the details."))
-    return Response(codec.encode(written(found)), headers={HEADER: found.source}, media_type="application/json")
+    headers: dict[str, str] = {HEADER: found.source}
+    if is_asked(request.headers):
+        headers[TRANSLATION] = told(found.losses)
+    return Response(codec.encode(written(found)), headers=headers, media_type="application/json")
 
 
 def _refused(surface: Surface, fault: Fault) -> Response:

@@ -241,6 +241,8 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
 
     parameter: str
     detail: str
+    mapped: bool = False
+    """it reached the target as the nearest thing that the target has"""
 
 
 class Losses:
@@ -257,6 +259,13 @@ class Losses:
         if self.strict:
             raise CannotExpress(parameter, detail)
         self.items.append(Loss(parameter, detail))
+
+    def mapped(self, parameter: str, detail: str, *, agreed: bool = False) -> None:
+        """Record that `parameter` reaches the provider as something near it, and as what. Raises CannotExpress if
+        strict, unless it was `agreed`: the API itself says that it maps this (inference API, sections 2.1 and 7)."""
+        if self.strict and not agreed:
+            raise CannotExpress(parameter, detail)
+        self.items.append(Loss(parameter, detail, mapped=True))
 
 
 class CannotExpress(Exception):

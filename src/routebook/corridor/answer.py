@@ -11,6 +11,7 @@ import math
 from routebook.core.errors import Fault
 from routebook.core.events import Event
 from routebook.corridor.ports import Reply, Watcher
+from routebook.corridor.translation import UNKNOWN
 from routebook.dialects.base import Receipt, Stamp, Surface, Writer
 from routebook.observe.clock import NS
 
@@ -23,7 +24,18 @@ KEEPALIVE_NS = 10 * NS
 class Answer:
     """Writes one answer to one Reply."""
 
-    __slots__ = ("_begun", "_id", "_last_ns", "_reply", "_started", "_surface", "_writer", "ended", "streamed")
+    __slots__ = (
+        "_begun",
+        "_id",
+        "_last_ns",
+        "_reply",
+        "_started",
+        "_surface",
+        "_writer",
+        "ended",
+        "streamed",
+        "translation",
+    )
 
     def __init__(self, reply: Reply, surface: Surface, accepted_ns: int, id: str | None = None) -> None:
         """`id`: of the call that the answer is about, where it is known before `bind`."""
@@ -36,6 +48,8 @@ class Answer:
         self._last_ns = accepted_ns
         self.streamed = False
         self.ended = False
+        self.translation: str | None = None
+        """what the head tells of it; None where the caller did not ask"""
 
     def bind(self, id: str, writer: Writer, streamed: bool, watcher: Watcher) -> None:
         """The call is admitted: from here on the answer carries its id and reports how the caller fares."""
@@ -70,6 +84,8 @@ class Answer:
             return
         due = now_ns - self._last_ns >= KEEPALIVE_NS if self._begun else now_ns - accepted_ns >= HEADERS_WAIT_NS
         if due and (comment := self._writer.keepalive()):
+            if self.translation is not None and not self._started:
+                self.translation = UNKNOWN  # who answers is open, and with that what they could not be told
             self._send(comment, now_ns)
 
     def fail(self, fault: Fault, stamp: Stamp, now_ns: int) -> bool:
@@ -98,7 +114,7 @@ class Answer:
         again = None
         if fault.retry_after is not None and fault.status in (409, 429, 503):
             again = max(0, math.ceil(fault.retry_after))
-        self._reply.begin(fault.status, "application/json", self._id, len(body), again)
+        self._reply.begin(fault.status, "application/json", self._id, len(body), again, translation=self.translation)
         self._reply.end(body)
 
     def finish(self, receipt: Receipt) -> None:
@@ -109,7 +125,8 @@ class Answer:
         data = self._writer.end(receipt)
         self.ended = True
         if not self._begun:
-            self._reply.begin(200, self._writer.content_type, self._id, None if self.streamed else len(data))
+            length = None if self.streamed else len(data)
+            self._reply.begin(200, self._writer.content_type, self._id, length, translation=self.translation)
         self._reply.end(data)
 
     def drop(self) -> None:
@@ -122,6 +139,6 @@ class Answer:
         assert self._writer is not None
         if not self._begun:
             self._begun = True
-            self._reply.begin(200, self._writer.content_type, self._id, None)
+            self._reply.begin(200, self._writer.content_type, self._id, None, translation=self.translation)
         self._last_ns = now_ns
         self._reply.write(data)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from routebook.core.call import CannotExpress, Losses
+from routebook.core.call import CannotExpress, Loss, Losses
 from routebook.core.catalog import Endpoint
 from routebook.core.errors import Fault, UpstreamFault, UpstreamGarbage, UpstreamRefused, UpstreamTimeout
 from routebook.corridor.admit import Admitted, admit
@@ -31,21 +31,24 @@ class Count(msgspec.Struct, frozen=True):
 
     tokens: int
     source: Literal["provider", "reference", "estimate"]
+    losses: tuple[Loss, ...] = ()
+    """what the vendor could not be told of the prompt"""
 
 
 async def count(arrival: Arrival, app: App) -> Count:
     """Raises what `admit` and `draw_plan` raise, and what the vendor has against the prompt itself."""
     admitted = admit(arrival, app)
     call = admitted.call
-    found = await _of_vendor(admitted, draw_plan(admitted, app).endpoints[0], app)
+    losses = Losses()
+    found = await _of_vendor(admitted, draw_plan(admitted, app).endpoints[0], app, losses)
     if found is not None:
-        return Count(found, "provider")
+        return Count(found, "provider", tuple(losses.items))
     if app.counter is not None and (found := await app.counter.count(call)) is not None:
         return Count(found, "reference")
     return Count(prompt_tokens_of(len(prompt_text(call.chat).encode())), "estimate")
 
 
-async def _of_vendor(admitted: Admitted, endpoint: Endpoint, app: App) -> int | None:
+async def _of_vendor(admitted: Admitted, endpoint: Endpoint, app: App, losses: Losses) -> int | None:
     """What the vendor counts; None where it does not, or cannot now."""
     upstream = app.upstreams[endpoint.provider.dialect]
     if not isinstance(upstream, Counting):
@@ -53,7 +56,7 @@ async def _of_vendor(admitted: Admitted, endpoint: Endpoint, app: App) -> int | 
     secret = app.credentials.get(endpoint.provider.slug)
     try:
         call = admitted.call
-        request = upstream.count_request(call, endpoint, secret.reveal() if secret else None, Losses())
+        request = upstream.count_request(call, endpoint, secret.reveal() if secret else None, losses)
         if call.bulk:
             request = request.with_bulk(call.bulk)
         answer = _Answer(upstream)

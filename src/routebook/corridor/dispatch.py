@@ -11,6 +11,7 @@ from routebook.core.ids import Mint
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry
 from routebook.corridor.media import Media
+from routebook.corridor.translation import is_asked, told
 from routebook.dialects.base import speaks
 from routebook.observe.clock import NS
 from routebook.observe.log import log
@@ -121,11 +122,11 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Compressed |
     app, wish = entry.app, call.provider
     losses = Losses(strict=bool(wish and wish.require_parameters))
     if shortened is not None:
-        losses.items.append(Loss("messages", f"{shortened.engine}: {shortened.summary}"))
+        losses.items.append(Loss("messages", f"{shortened.engine}: {shortened.summary}", mapped=True))
     upstream = app.upstreams[endpoint.provider.spoken_with(call.surface)]
     if call.untold and not speaks(upstream, call.surface, endpoint):
         for loss in call.untold:
-            losses.unsupported(loss.parameter, loss.detail)
+            (losses.mapped if loss.mapped else losses.unsupported)(loss.parameter, loss.detail)
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
     if call.bulk:
@@ -159,6 +160,9 @@ async def _moderate(entry: Entry, endpoint: Endpoint) -> None:
 
 def _cannot(entry: Entry, cannot: CannotExpress | None) -> Fault:
     assert cannot is not None
+    plan = entry.held.plan
+    if is_asked(plan.admitted.arrival.headers):
+        entry.answer.translation = told(plan.losses, refused=cannot.parameter)
     return NotFound(
         f"No endpoint of {entry.call.model} supports every parameter that was sent ({cannot}); "
         "leave it out or drop provider.require_parameters.",

@@ -23,6 +23,7 @@ from routebook.corridor.attempt import Attempt
 from routebook.corridor.plan import Held
 from routebook.corridor.ports import App
 from routebook.corridor.reach import Reach
+from routebook.corridor.translation import is_asked, told
 from routebook.dialects.base import Stamp
 from routebook.observe.clock import NS
 from routebook.policy.attribution import Attribution, attribution
@@ -132,6 +133,9 @@ class Entry:
         self.shortened = shortened
         self.attempts.append(attempt)
         self.losses = losses
+        plan = self.held.plan
+        if is_asked(plan.admitted.arrival.headers):
+            self.answer.translation = told((*plan.losses, *losses.items))
 
     async def write(self) -> None:
         """The intent, durable when this returns: the licence to dispatch. Raises Unavailable if the book is closed."""

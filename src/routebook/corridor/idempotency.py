@@ -205,10 +205,11 @@ class Keeper:
         length: int | None,
         retry_after: int | None = None,
         replayed: bool = False,
+        translation: str | None = None,
     ) -> None:
         if self.standing is None:
             self._status, self._content_type, self._streamed = status, content_type, length is None
-            self._reply.begin(status, content_type, id, length, retry_after, replayed)
+            self._reply.begin(status, content_type, id, length, retry_after, replayed, translation)
 
     def write(self, data: bytes) -> None:
         if self.standing is None:

@@ -164,7 +164,7 @@ def _clamped(plan: Plan, tokens: int) -> Plan:
     asked = call.chat.max_tokens
     call = replace(call, chat=replace(call.chat, max_tokens=each), raw=raw)
     why = "the key has a limit" if asked is None else f"{asked} were asked for, the key's limit covers no more"
-    losses = (*plan.losses, Loss("max_tokens", f"clamped to {each}: {why}"))
+    losses = (*plan.losses, Loss("max_tokens", f"clamped to {each}: {why}", mapped=True))
     return replace(plan, admitted=replace(admitted, call=call), losses=losses)
 
 

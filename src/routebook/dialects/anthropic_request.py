@@ -224,7 +224,10 @@ def _thinking(
             config["display"] = "omitted"
         elif not model.shows:
             config["display"] = "summarized"
-        return _Thinking(maximum, config, nearest(wish.effort, model.efforts) if wish.effort else None)
+        effort = nearest(wish.effort, model.efforts) if wish.effort else None
+        if effort != wish.effort:
+            losses.mapped("reasoning.effort", f"the nearest that this model has: {effort or 'its own'}", agreed=True)
+        return _Thinking(maximum, config, effort)
     hindrance = (
         "a forced tool" if choice is not None and choice["type"] in ("any", "tool")
         else "a last message of the assistant" if turns.prefilled
@@ -254,8 +257,10 @@ def _budget(chat: Chat, endpoint: Endpoint, maximum: int, losses: Losses) -> _Th
         losses.unsupported("reasoning", f"thinking takes {BUDGET_MIN} tokens at least and max_tokens leaves no more")
         return _Thinking(maximum)
     if maximum <= budget:
-        losses.unsupported("reasoning.max_tokens", "more than the endpoint answers at most: lowered")
+        losses.mapped("reasoning.max_tokens", "more than the endpoint answers at most: lowered")
         budget = maximum - 1
+    if wish.max_tokens is None and wish.effort is not None:
+        losses.mapped("reasoning.effort", f"this model takes a budget: {budget} tokens", agreed=True)
     return _Thinking(maximum, {"type": "enabled", "budget_tokens": budget})
 
 
@@ -327,7 +332,7 @@ def _sampling(chat: Chat, model: Traits, thinks: bool, takes: _Takes, losses: Lo
         if value is None or not takes(name):
             continue
         if name == "temperature" and value > 1:
-            losses.unsupported(name, "Anthropic's highest is 1: sent as 1")
+            losses.mapped(name, "Anthropic's highest is 1: sent as 1")
             value = 1
         default = name == "temperature" and value == 1
         if not model.sampling:

@@ -49,7 +49,7 @@ class Turns:
         if not self.turns:
             if not self.system:
                 raise BadRequest("messages holds no text, image or file; add a user message with content.")
-            losses.unsupported("messages", "a prompt of system messages alone is sent as a user turn")
+            losses.mapped("messages", "a prompt of system messages alone is sent as a user turn")
             self.turns, self.system = [{"role": "user", "content": self.system}], []
 
     @property
@@ -85,7 +85,7 @@ class Turns:
         elif self._model.system:
             self._late += blocks
         elif blocks:
-            self._losses.unsupported(at, "this model takes system messages before the conversation only: moved there")
+            self._losses.mapped(at, "this model takes system messages before the conversation only: moved there")
             self.system += blocks
 
     def _turn(self, role: str, blocks: list[Block]) -> None:
@@ -110,7 +110,7 @@ class Turns:
         if self.turns[-1]["role"] == "user":
             self.turns.append({"role": "system", "content": late})
         else:
-            self._losses.unsupported("messages", "a system message that follows no user message is moved to the start")
+            self._losses.mapped("messages", "a system message that follows no user message is moved to the start")
             self.system += late
 
     def _prefill(self) -> None:
@@ -256,7 +256,7 @@ class Turns:
         except BAD:
             given = None
         if given is None:
-            self._losses.unsupported(f"{at}.function.arguments", "not a JSON object: sent as the text in one")
+            self._losses.mapped(f"{at}.function.arguments", "not a JSON object: sent as the text in one")
             given = {"arguments": call.function.arguments}
         return {"type": "tool_use", "id": tool_id(call.id), "name": call.function.name, "input": given}
 

@@ -55,7 +55,7 @@ class Turns:
         if not self.turns:
             if not self.system:
                 raise BadRequest("messages holds no text, image or file; add a user message with content.")
-            losses.unsupported("messages", "a prompt of system messages alone is sent as a user turn")
+            losses.mapped("messages", "a prompt of system messages alone is sent as a user turn")
             self.turns, self.system = [{"role": "user", "content": self.system}], []
 
     def mark_last(self, control: CacheControl) -> None:
@@ -76,7 +76,7 @@ class Turns:
         if role in ("system", "developer"):
             blocks = self._texts(message, at)
             if self.turns and blocks:
-                self._losses.unsupported(at, "Converse takes system messages before the conversation only: moved there")
+                self._losses.mapped(at, "Converse takes system messages before the conversation only: moved there")
             self.system += blocks + (marks if blocks else [])
         elif role == "user":
             self._turn("user", _named(self._content(message.content, f"{at}.content"), message.name), marks)
@@ -253,7 +253,7 @@ class Turns:
         points = [block for block in blocks if "cachePoint" in block]
         content = [block for block in blocks if "cachePoint" not in block]
         if not content:
-            self._losses.unsupported(f"{at}.content", "a result without content is sent as `(no output)`")
+            self._losses.mapped(f"{at}.content", "a result without content is sent as `(no output)`")
             content = [{"text": "(no output)"}]
         return [{"toolResult": {"toolUseId": tool_id(message.tool_call_id), "content": content}}, *points[-1:]]
 

@@ -75,7 +75,7 @@ def _limits(body: dict[str, Any], losses: Losses) -> None:
     for name, low, high in (("temperature", 0, 1), ("frequency_penalty", 0, 1), ("presence_penalty", 0, 1)):
         value = body.get(name)
         if value is not None and not low <= value <= high:
-            losses.unsupported(name, f"Cohere takes {low} to {high}: sent as {low if value < low else high}")
+            losses.mapped(name, f"Cohere takes {low} to {high}: sent as {low if value < low else high}")
             body[name] = low if value < low else high
 
 
@@ -203,7 +203,7 @@ def _named(choice: dict[str, Any], tools: list[dict[str, Any]], losses: Losses) 
     if not wanted:
         return "unknown"
     if len(tools) > 1:
-        losses.unsupported("tool_choice", "Cohere cannot name a function: the other tools were left out")
+        losses.mapped("tool_choice", "Cohere cannot name a function: the other tools were left out")
     tools[:] = wanted
     return "required"
 
@@ -241,7 +241,8 @@ def _thinking(chat: Chat, endpoint: Endpoint, body: dict[str, Any], takes: Takes
     if wish.max_tokens is not None:
         thinking["token_budget"] = wish.max_tokens
     elif wish.effort in _PERCENT and limit:
-        thinking["token_budget"] = max(limit * _PERCENT[wish.effort] // 100, 1)
+        thinking["token_budget"] = budget = max(limit * _PERCENT[wish.effort] // 100, 1)
+        losses.mapped("reasoning.effort", f"Cohere takes a budget: {budget} tokens", agreed=True)
     elif wish.effort is not None:
         losses.unsupported("reasoning.effort", "Cohere takes a budget of tokens, and no limit is known to share")
     body["thinking"] = thinking

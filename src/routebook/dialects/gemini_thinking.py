@@ -38,22 +38,26 @@ def thinking(wish: ReasoningWish, max_tokens: int | None, model: str, losses: Lo
     if version >= (3, 0):
         if wish.off:
             config["thinkingLevel"] = _level("minimal", model, version)
-            losses.unsupported("reasoning.effort", "this model always thinks; its lowest level was asked for")
+            losses.mapped("reasoning.effort", "this model always thinks; its lowest level was asked for")
         elif wish.max_tokens is not None:
             config["thinkingBudget"] = wish.max_tokens
         elif effort in _LEVELS:
-            config["thinkingLevel"] = _level(effort, model, version)
+            config["thinkingLevel"] = level = _level(effort, model, version)
+            if level != effort:
+                losses.mapped("reasoning.effort", f"the nearest that this model has: {level}", agreed=True)
     else:
         low, high = _budgets(model)
         if wish.off:
             config["thinkingBudget"] = low if "pro" in model else 0
             if "pro" in model:
-                losses.unsupported("reasoning.effort", "this model always thinks; its lowest budget was asked for")
+                losses.mapped("reasoning.effort", "this model always thinks; its lowest budget was asked for")
         elif wish.max_tokens is not None:
             config["thinkingBudget"] = min(max(wish.max_tokens, low), high)
         elif effort in _SHARES:
             budget = (max_tokens or high) * _SHARES[effort] // 100
-            config["thinkingBudget"] = min(max(budget, low), high)
+            config["thinkingBudget"] = budget = min(max(budget, low), high)
+            if wish.effort is not None:
+                losses.mapped("reasoning.effort", f"this model takes a budget: {budget} tokens", agreed=True)
     if effort is not None and effort not in _SHARES and not wish.off:
         losses.unsupported("reasoning.effort", f"no effort {effort!r} is known")
     if not wish.off:

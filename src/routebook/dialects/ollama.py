@@ -241,7 +241,7 @@ def _think(wish: ReasoningWish, model: str, losses: Losses) -> bool | str:
     """On and off, and levels where the model has them (gpt-oss), which in turn cannot be switched off."""
     if "gpt-oss" in model:
         if wish.off:
-            losses.unsupported("reasoning", "this model always reasons; its lowest level was asked for")
+            losses.mapped("reasoning", "this model always reasons; its lowest level was asked for")
             return "low"
         if wish.max_tokens is not None:
             losses.unsupported("reasoning.max_tokens", "this model takes a level, no number of tokens")

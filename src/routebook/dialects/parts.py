@@ -79,7 +79,7 @@ def arguments(text: str, at: str, losses: Losses) -> Any:
             return codec.Raw(text.encode())
     except BAD:
         pass
-    losses.unsupported(f"{at}.function.arguments", "not a JSON object: sent as the text in one")
+    losses.mapped(f"{at}.function.arguments", "not a JSON object: sent as the text in one")
     return {"arguments": text}
 
 

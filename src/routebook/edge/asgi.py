@@ -56,10 +56,13 @@ class AsgiReply:
         length: int | None,
         retry_after: int | None = None,
         replayed: bool = False,
+        translation: str | None = None,
     ) -> None:
         headers = heads.fields(content_type, id, length, retry_after)
         if replayed:
             headers.append(heads.REPLAYED)
+        if translation is not None:
+            headers.append((heads.TRANSLATION, translation))
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._push({"type": "http.response.start", "status": status, "headers": raw})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-EXPOSED = ["X-Generation-Id", "Retry-After", "Idempotent-Replayed"]
+EXPOSED = ["X-Generation-Id", "Retry-After", "Idempotent-Replayed", "X-Routebook-Translation"]
 PREFLIGHT_SECONDS = 86_400
 
 

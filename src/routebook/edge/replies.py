@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from routebook.corridor.ports import Watcher
 from routebook.edge.cors import WITH_ORIGIN, WITHOUT_ORIGIN
 from routebook.edge.framing import CHUNK_SIZES, LAST_CHUNK, SMALL_CHUNK, chunk
-from routebook.wire.heads import REPLAYED
+from routebook.wire.heads import REPLAYED, TRANSLATION
 
 if TYPE_CHECKING:
     from routebook.edge.native import Connection
@@ -46,6 +46,7 @@ class NativeReply:
         length: int | None,
         retry_after: int | None = None,
         replayed: bool = False,
+        translation: str | None = None,
     ) -> None:
         request, edge = self._request, self._connection.edge
         # HTTP/1.0 has no chunks; the end of the connection is the end of the body.
@@ -53,6 +54,8 @@ class NativeReply:
         more = WITH_ORIGIN if "origin" in request.headers else WITHOUT_ORIGIN
         if replayed:
             more = _REPLAYED + more
+        if translation is not None:
+            more = f"{TRANSLATION}: {translation}\r\n{more}"
         close = request.close or edge.closing
         self._head = edge.heads.answer(status, content_type, id, length, retry_after, more, chunked, close)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from routebook.core.call import Loss
 from routebook.core.generation import AttemptRow, Folded, Intent, Outcome, State
 from routebook.core.ids import locate
 from routebook.core.money import ZERO, Charge, plain
@@ -178,7 +179,7 @@ def _own(folded: Folded, intent: Intent, end: Outcome | None) -> dict[str, Any]:
         "revisions": _revisions(folded),
         "marks": _marks(intent, end),
         "attempts": [_attempt(intent, row, answered) for row in known.attempts],
-        "losses": [{"parameter": loss.parameter, "detail": loss.detail} for loss in known.losses],
+        "losses": [_loss(loss) for loss in known.losses],
         "delivered": {"frames": frames, "bytes": size},
         "completion": None if end is None else _completion(end, charge),
         "error": known.error,
@@ -314,6 +315,11 @@ def _attempt(intent: Intent, row: AttemptRow, answered: AttemptRow | None) -> di
 
 def _moment(at_ns: int) -> str:
     return (_EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat(timespec="microseconds")
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    told: dict[str, Any] = {"parameter": loss.parameter, "detail": loss.detail}
+    return {**told, "mapped": True} if loss.mapped else told
 
 
 def _reported(usage: Usage) -> dict[str, int]:

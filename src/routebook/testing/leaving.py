@@ -152,11 +152,14 @@ class Caller:
         length: int | None,
         retry_after: int | None = None,
         replayed: bool = False,
+        translation: str | None = None,
     ) -> None:
         assert self.status is None, "an answer begins once"
         headers = heads.fields(content_type, id, length, retry_after)
         if replayed:
             headers.append(heads.REPLAYED)
+        if translation is not None:
+            headers.append((heads.TRANSLATION, translation))
         self.status, self.headers = status, dict(headers)
         if not self.left:
             self._stream = content_type == "text/event-stream"

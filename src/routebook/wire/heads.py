@@ -10,6 +10,9 @@ STREAMED = "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 REPLAYED = ("idempotent-replayed", "true")
 """Of an answer that was given before, to an earlier request with the same Idempotency-Key."""
 
+TRANSLATION = "x-routebook-translation"
+"""Of a request: `enabled` asks for it. Of its answer: what the provider could not be told, and what in other words."""
+
 
 def fields(content_type: str, id: str | None, length: int | None, retry_after: int | None) -> list[tuple[str, str]]:
     """In order, names in lower case. `length`: bytes of the body, None for a stream; `retry_after`: seconds."""

@@ -192,7 +192,7 @@ def _short(call: Call, known: Known) -> bytes | None:
 
 def _full(call: Call, known: Known, losses: Losses) -> bytes:
     """The body of any request."""
-    members = _members(call)
+    members = _members(call, losses)
     quirks = known.quirks
     body: dict[str, Bytes] = {"model": known.model}
     allowed = _Allowed(known, losses)
@@ -240,7 +240,7 @@ class _Allowed:
 _NULL = msgspec.Raw(b"null")
 
 
-def _members(call: Call) -> dict[str, Bytes]:
+def _members(call: Call, losses: Losses) -> dict[str, Bytes]:
     """The request's members as bytes: the caller's own where the caller speaks this dialect, else written anew."""
     if call.surface == "openai_chat":
         return {name: value for name, value in call.raw.items() if value != _NULL}
@@ -248,7 +248,7 @@ def _members(call: Call) -> dict[str, Bytes]:
     for name in call.chat.__struct_fields__:
         value = getattr(call.chat, name)
         if value is not None and name not in ("reasoning", "max_tokens"):
-            out[name] = codec.encode(written(portable(value) if name == "messages" else value))
+            out[name] = codec.encode(written(portable(value, losses) if name == "messages" else value))
     if call.chat.max_tokens is not None:
         out["max_completion_tokens"] = codec.encode(call.chat.max_tokens)
     if call.stream:

@@ -29,13 +29,13 @@ def written(value: Any) -> Any:
 ELSEWHERE = "The result is in the message of the user that follows."
 
 
-def portable(messages: list[Message]) -> list[Message]:
+def portable(messages: list[Message], losses: Losses) -> list[Message]:
     """Messages of a caller of another dialect, whose tools may give back pictures and files: here a tool's message is
     text, so the rest follows in a message of the user. Source: OpenAI's reference "Create chat completion", read
     2026-11."""
     out: list[Message] = []
     media: list[Part] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         parts = message.content if message.role == "tool" and isinstance(message.content, list) else []
         others = [part for part in parts if part.type != "text"]
         if media and message.role != "tool":
@@ -45,6 +45,7 @@ def portable(messages: list[Message]) -> list[Message]:
             texts = [part for part in parts if part.type == "text"]
             message = replace(message, content=texts or ELSEWHERE)
             media = [*media, *others]
+            losses.mapped(f"messages[{place}].content", "what is no text follows in a user's message", agreed=True)
         out.append(message)
     return [*out, Message("user", media)] if media else out
 

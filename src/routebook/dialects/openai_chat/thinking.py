@@ -74,7 +74,12 @@ def _effort(call: Call, wish: ReasoningWish, quirks: Quirks, body: dict[str, byt
     if effort == "none" and "none" not in known:
         losses.unsupported("reasoning", "the provider cannot switch reasoning off")
         return
-    body["reasoning_effort"] = codec.encode(effort if effort in known else _nearest(effort, known))
+    if effort not in known:
+        effort = _nearest(effort, known)
+        losses.mapped("reasoning.effort", f"the nearest that this model has: {effort}", agreed=True)
+    elif not wish.off and wish.effort is None and wish.max_tokens is not None:
+        losses.mapped("reasoning.max_tokens", f"the provider takes an effort: {effort}", agreed=True)
+    body["reasoning_effort"] = codec.encode(effort)
 
 
 def _nearest(effort: str, known: tuple[str, ...]) -> str:

@@ -55,9 +55,11 @@ def read_tools(rows: list[dict[str, Any]], at: str, untold: list[Loss]) -> list[
         if kind == "custom" and _format(row).get("type") == "grammar":
             untold.append(Loss(f"{place}.format", "the grammar is told, not enforced"))
         if row.get("defer_loading"):
-            untold.append(Loss(f"{place}.defer_loading", "told from the beginning: there is no search for tools"))
+            untold.append(
+                Loss(f"{place}.defer_loading", "told from the beginning: there is no search for tools", mapped=True)
+            )
         if space is not None and space.get("description"):
-            untold.append(Loss(f"{place}.namespace", "functions stand under their own names"))
+            untold.append(Loss(f"{place}.namespace", "functions stand under their own names", mapped=True))
     return list(out.values())
 
 

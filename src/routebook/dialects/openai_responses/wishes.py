@@ -79,7 +79,7 @@ def reasoning(
     effort = "none" if wish.off else wish.effort
     if effort is None and wish.max_tokens is not None:
         effort = _of_budget(wish.max_tokens, limit)
-        losses.unsupported("reasoning.max_tokens", f"the dialect takes an effort: {effort}")
+        losses.mapped("reasoning.max_tokens", f"the dialect takes an effort: {effort}")
     if effort is None and wish.enabled:
         effort = "medium"
     if effort is not None:
@@ -89,7 +89,8 @@ def reasoning(
         elif effort == "none":
             losses.unsupported("reasoning", "the provider cannot switch reasoning off")
         else:
-            out["effort"] = _nearest(effort, known)
+            out["effort"] = near = _nearest(effort, known)
+            losses.mapped("reasoning.effort", f"the nearest that this model has: {near}", agreed=True)
     if "summary" not in out:
         out.update(_summary(wish))
         if not own and wish.asked and not wish.exclude and wish.summary is None:
