@@ -38,19 +38,19 @@ def python_sdk(name: str = "openrouter") -> Path:
     return _place(f"sdk-{name}", pins, install) / "bin" / "python"
 
 
-def node_sdk() -> Path:
-    """A folder from which node resolves `@openrouter/sdk`."""
+def node_sdk(name: str = "node") -> Path:
+    """A folder from which node resolves what the folder of that name pins."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not on this machine, so the SDK for JavaScript cannot be tried")
-    pins = HERE / "node" / "package-lock.json"
+        pytest.skip("node and npm are not on this machine, so clients in JavaScript cannot be tried")
+    pins = HERE / name / "package-lock.json"
 
     def install(place: Path) -> None:
         place.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / "node" / name, place / name)
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name / file, place / file)
         _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", cwd=place)
 
-    return _place("sdk-node", pins, install)
+    return _place(f"sdk-{name}", pins, install)
 
 
 def _place(name: str, pins: Path, install: Callable[[Path], None]) -> Path:
