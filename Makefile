@@ -48,7 +48,7 @@ lock: $(VENV)/.test ## compile requirements/*.in to hashed requirements (needs u
 	done
 	@cd requirements && uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --quiet --no-deps demo.in -o demo.txt
-	@cd requirements && for name in openrouter anthropic genai llmock; do \
+	@cd requirements && for name in openrouter anthropic genai llmock langchain pydantic-ai; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --quiet sdk-$$name.in -o sdk-$$name.txt; \
 	done
