@@ -10,7 +10,7 @@ import pytest
 
 from routebook.core.errors import UpstreamLost
 from routebook.upstream.client import Client
-from routebook.upstream.connection import Connection
+from routebook.upstream.connection import Connection, Plain
 from tests.upstream.harness import OK, Peer, Recorder, Script, answer, ask, client_of, once, post, send, serve, until
 
 pytestmark = pytest.mark.anyio
@@ -298,8 +298,8 @@ async def test_an_answer_that_comes_before_the_request_was_read_is_not_followed_
         assert client.idle == 0
 
 
-async def test_a_request_on_a_warm_connection_has_gone_out_when_send_returns() -> None:
-    """Its time is that of the write, and no turn of the loop is spent on telling it."""
+async def test_requests_on_warm_connections_go_out_together_when_the_turn_is_over() -> None:
+    """Sent back to back they wake the other side once. Their time is that of the write."""
     held = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -316,15 +316,27 @@ async def test_a_request_on_a_warm_connection_has_gone_out_when_send_returns() -
             await recorder.wait()
         recorders, lines = zip(*(send(client, post(server)) for _ in range(3)), strict=True)
         assert all(line.reused for line in lines)
+        assert [recorder.calls for recorder in recorders] == [[], [], []]
+        await recorders[0].until("sent")
         assert [recorder.calls for recorder in recorders] == [["sent"], ["sent"], ["sent"]]
         held.set()
         for recorder in recorders:
             assert (await recorder.wait()).order == ["sent", "head", "data", "end"]
 
 
-async def test_a_listener_that_fails_at_sent_does_not_hurt_who_sends() -> None:
-    """`send` promises a line, and its caller has not got it yet."""
+async def test_bytes_that_come_before_the_request_has_left_are_no_answer_to_it() -> None:
+    """They came after the last look at the connection; the request goes out on another one."""
+    async with serve(answer(OK)) as server, client_of(Client()) as client:
+        await ask(client, post(server))
+        recorder, line = send(client, post(server))
+        assert isinstance(line.connection, Plain)
+        line.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstrange")
+        assert (await recorder.wait()).order == ["sent", "head", "data", "end"]
+        assert recorder.body == b"ok"
+        assert server.accepted == 2
 
+
+async def test_a_listener_that_fails_at_sent_hurts_nobody_who_sends_in_the_same_turn() -> None:
     class Failing(Recorder):
         def sent(self) -> None:
             super().sent()
@@ -336,8 +348,8 @@ async def test_a_listener_that_fails_at_sent_does_not_hurt_who_sends() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
         failing = Failing()
         line = client.send(post(server), failing, connect_timeout=5.0)
-        assert [str(error) for error in told] == ["a mistake"]
         assert (await failing.wait()).order == ["sent", "head", "data", "end"]
+        assert [str(error) for error in told] == ["a mistake"]
         line.close()
 
 

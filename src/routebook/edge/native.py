@@ -28,6 +28,7 @@ from routebook.edge.request import Request
 from routebook.edge.surfaces import BY_PATH, INFERENCE, surface_at, with_key
 from routebook.observe.clock import NS
 from routebook.observe.log import log
+from routebook.wire.outbox import Outbox
 
 IDLE_NS = 75 * NS
 """A connection without a request is closed after this; longer than the idle time of common proxies in front."""
@@ -88,12 +89,19 @@ class Edge:
         self.body_limit = self.app.settings.limits.body_bytes
         self.loop: asyncio.AbstractEventLoop
         """set before the first connection comes; asking for the running one costs a system call each time"""
+        self.outbox: Outbox
+        """of that loop"""
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """of answers whose connection has gone; the loop itself holds tasks weakly"""
         self.closing = False
         self.emptied = asyncio.Event()
         """set while closing once no connection is left"""
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Connections come from here on, on that loop."""
+        self.loop = loop
+        self.outbox = Outbox(loop)
 
     def connection(self) -> Connection:
         """The protocol factory."""
@@ -148,6 +156,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_held_bytes",
         "_moved_ns",
+        "_out",
         "_paused",
         "_reader",
         "_since_ns",
@@ -164,7 +173,9 @@ class Connection(asyncio.Protocol):
         self._reader = Reader(edge.body_limit, edge.now_ns, edge.inferring)
         self._transport: asyncio.Transport
         self.send: Callable[[bytes], object] = _nowhere
-        """takes bytes of an answer: the transport's own `write` while that has room, for one call less an event"""
+        """takes bytes of an answer: `_out` while the transport has room, for one call less an event"""
+        self._out: Callable[[bytes], object] = _nowhere
+        """into the outbox; nothing is written past that, so that bytes leave in order"""
         self._cycle: Cycle | None = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
@@ -189,7 +200,7 @@ class Connection(asyncio.Protocol):
         if over >= OVERFLOW:
             self.abort()
             return
-        self.send = transport.write
+        self.send = self._out = partial(edge.outbox.put, self._leave)
         edge.connections.add(self)
         transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         if over >= 0:
@@ -199,6 +210,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._die()
+        self._out = _nowhere  # it holds this
         self._reader.shut()
         edge = self.edge
         edge.connections.discard(self)
@@ -220,8 +232,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._congested = False
         if not self._dead:
-            self.send = self._transport.write
-        self._flush()  # which may congest it again at once
+            self.send = self._out
+        self._flush()
         if not self.is_full:
             return
         self.is_full = False
@@ -229,6 +241,13 @@ class Connection(asyncio.Protocol):
             self._cycle.drained()
         else:
             self._next(waited=True)
+
+    def _leave(self, data: bytes) -> None:
+        """Out of the outbox; a transport that became full in this very turn gets what is gathered, in one piece."""
+        if self._congested and not self._dead:
+            self._hold(data)
+        elif not self._transport.is_closing():
+            self._transport.write(data)
 
     def _hold(self, data: bytes) -> None:
         """Gather what the transport has no room for."""
@@ -244,7 +263,7 @@ class Connection(asyncio.Protocol):
         if self._held:
             data = b"".join(self._held)
             self._held, self._held_bytes = [], 0
-            self._transport.write(data)
+            self._out(data)
 
     def data_received(self, data: bytes) -> None:
         if self._dead:
@@ -274,7 +293,7 @@ class Connection(asyncio.Protocol):
                 coming = reader.current
                 if coming is not None and coming.expects and coming.method:
                     coming.expects = False
-                    self._transport.write(CONTINUE)
+                    self.send(CONTINUE)
                 return
             request = reader.arrived.popleft()
             if self._paused and len(reader.arrived) <= PIPELINED_MAX // 2:
@@ -369,6 +388,7 @@ class Connection(asyncio.Protocol):
         self._since_ns = self._moved_ns = self.edge.ticked_ns
         self._congested = False
         self._flush()
+        self.edge.outbox.flush()
         if not linger:
             self._transport.close()
         elif self._transport.can_write_eof():

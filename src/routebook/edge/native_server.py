@@ -41,7 +41,8 @@ class NativeServer:
 
     async def start(self) -> None:
         """Raises OSError if the address cannot be had."""
-        loop = self.edge.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self.edge.begin(loop)
         listener = self._bind()
         name = listener.getsockname()
         handshake = HANDSHAKE_SECONDS if self._tls is not None else None

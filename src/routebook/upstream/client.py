@@ -26,6 +26,7 @@ from routebook.upstream.resolve import Resolver
 from routebook.upstream.target import Targets
 from routebook.upstream.tls import Sessions, system_context
 from routebook.wire.http import HttpRequest
+from routebook.wire.outbox import Outbox
 
 IDLE = 20.0
 """Seconds a connection is kept for another request unless the server names a shorter time."""
@@ -56,6 +57,7 @@ class Client:
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._dialing: dict[asyncio.Task[None], Call] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._outbox: Outbox | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -92,12 +94,6 @@ class Client:
             call.bodiless = True
         if pool.reuse(call, payload, loop.time()):
             call.reused = True
-            try:
-                sink.sent()
-            except Exception as error:  # a sink's mistake is not its caller's, who is promised a line
-                loop.call_exception_handler(
-                    {"message": "who listens to a provider's answer must not raise", "exception": error}
-                )
         elif pool.size >= self._per_host:
             return self._refuse(
                 sink, f"All {self._per_host} connections to {target.label} are in use; try again shortly."
@@ -156,10 +152,11 @@ class Client:
 
     async def _connect(self, pool: Pool, call: Call) -> None:
         loop = asyncio.get_running_loop()
+        outbox = self._outbox = self._outbox or Outbox(loop)
         kind = Secure if pool.origin[0] == "https" else Plain
 
         def make(sock: socket.socket) -> Connection:
-            return kind(loop, pool, sock)
+            return kind(loop, outbox, pool, sock)
 
         try:
             connection = await self._dialer.open(pool.origin, make, call.connect_timeout)
@@ -170,14 +167,10 @@ class Client:
             call.lose(fault)
             return
         call.task = None
-        again = call.wrote
         pool.opened(call, connection)
         if call.done:
             connection.discard()
-        elif call.payload is not None and connection.start(call, call.payload, loop.time()):
-            if not again:
-                call.sink.sent()
-        else:
+        elif call.payload is None or not connection.start(call, call.payload, loop.time()):
             call.lose(UpstreamLost(f"{call.label} closed the connection at once; try again.", sent=call.wrote))
 
     def _dialed(self, pool: Pool, task: asyncio.Task[None]) -> None:

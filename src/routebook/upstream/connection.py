@@ -30,6 +30,7 @@ from routebook.upstream.fields import NO_FIELDS, Fields, fields_of
 from routebook.upstream.slowly import Slowly
 from routebook.upstream.target import Payload
 from routebook.wire.http import HttpHead
+from routebook.wire.outbox import Outbox
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of an answer without one byte of body: status line and headers, 1xx answers, chunk extensions, trailers."""
@@ -72,12 +73,14 @@ class Connection(asyncio.BaseProtocol):
         "_home",
         "_keep",
         "_loop",
+        "_outbox",
         "_parser",
         "_parts",
         "_proven",
         "_quiet",
         "_rest",
         "_sock",
+        "_unsent",
         "_wide",
         "call",
         "expires",
@@ -88,8 +91,9 @@ class Connection(asyncio.BaseProtocol):
         "transport",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, home: Home, sock: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox, home: Home, sock: socket.socket) -> None:
         self._loop = loop
+        self._outbox = outbox
         self._home = home
         self._sock: socket.socket | None = sock
         self.transport: asyncio.Transport | None = None
@@ -102,6 +106,7 @@ class Connection(asyncio.BaseProtocol):
         self.call: Call | None = None
         self.gone = False
         self.expires = 0.0
+        self._unsent = False  # the request is in the outbox
         self._proven = False  # a byte of some answer has arrived
         self._rest: Slowly | None = None  # of a large request
         self._parts: list[bytes] = []
@@ -125,7 +130,8 @@ class Connection(asyncio.BaseProtocol):
     # What the pool and the call do with it
 
     def start(self, call: Call, payload: Payload, now: float) -> bool:
-        """Write the request of `call`. False if the connection has died meanwhile; then nothing was written."""
+        """Have the request of `call` written when this turn of the loop is over. False if the connection has died
+        meanwhile; then nothing will be."""
         transport = self.transport
         if self.gone or transport is None or transport.is_closing():
             return False
@@ -137,16 +143,34 @@ class Connection(asyncio.BaseProtocol):
             self._headers.clear()
         self.call = call
         call.connection = self
-        call.wrote = True
         call.wrote_at = now
         if call.paused:
             transport.pause_reading()
+        self._unsent = True
+        self._outbox.put(self._leave, payload)
+        return True
+
+    def _leave(self, payload: Payload) -> None:
+        """Out of the outbox, unless nobody wants it any more. The sink hears of the first time only, where a dead
+        connection was replaced."""
+        self._unsent = False
+        call, transport = self.call, self.transport
+        if call is None or transport is None or transport.is_closing():
+            return
         if isinstance(payload, bytes):
             transport.write(payload)
         else:
             self._rest = Slowly(self._loop, transport, payload)
             self._rest.go_on()
-        return True
+        if call.wrote:
+            return
+        call.wrote = True
+        try:
+            call.sink.sent()
+        except Exception as error:  # a sink's mistake is not the loop's, nor the other requests'
+            self._loop.call_exception_handler(
+                {"message": "who listens to a provider's answer must not raise", "exception": error}
+            )
 
     def read(self, on: bool) -> None:
         """Go on reading, or stop."""
@@ -194,8 +218,8 @@ class Connection(asyncio.BaseProtocol):
     def _received(self, data: bytes | memoryview) -> None:
         """One read, from the parser to the sink: the head, the body, the end or the loss."""
         call, parser = self.call, self._parser
-        if call is None or parser is None:
-            self.discard()
+        if call is None or parser is None or self._unsent:
+            self._stray(call)
             return
         if not self._begun:
             self._begun = True
@@ -250,6 +274,17 @@ class Connection(asyncio.BaseProtocol):
         except BaseException:
             self.reset()
             raise
+
+    def _stray(self, call: Call | None) -> None:
+        """Bytes that belong to no request, or came before it had left: nothing that comes here can be trusted."""
+        self.discard()
+        if call is None:
+            return
+        call.connection = None
+        if call.reused and not call.retried:
+            self._home.redial(call)
+        else:
+            call.lose(UpstreamLost(f"{call.label} answered before it was asked; check its base_url.", sent=call.wrote))
 
     def eof_received(self) -> None:
         self._peer_closed(None)
@@ -374,7 +409,8 @@ class Connection(asyncio.BaseProtocol):
         elif call.reused and not call.retried and self._loop.time() - call.wrote_at <= RETRY_WINDOW:
             self._home.redial(call)
         else:
-            call.lose(UpstreamLost(f"{call.label} closed the connection without an answer {cause}; try again."))
+            message = f"{call.label} closed the connection without an answer {cause}; try again."
+            call.lose(UpstreamLost(message, sent=call.wrote))
 
 
 class Plain(Connection, asyncio.Protocol):

@@ -13,16 +13,14 @@ from routebook.wire.http import HttpHead, HttpRequest
 
 
 class Sink(Protocol):
-    """Who listens to an answer. Calls come in order: `sent`, `head`, `data`*, then exactly one of `end` and `lost`.
+    """Who listens to an answer. Calls come in order: `sent`, `head`, `data`*, then exactly one of `end` and `lost`;
+    none of them from inside `Transport.send`.
 
     After `Line.close()` nothing more is called. A sink must not raise.
     """
 
     def sent(self) -> None:
-        """The request's bytes were handed to a connected socket: from here on the provider may bill.
-
-        The one call that may come from inside `Transport.send`, whose line is not there yet; all others come later.
-        """
+        """The request's bytes were handed to a connected socket: from here on the provider may bill."""
 
     def head(self, head: HttpHead) -> None:
         """Status and headers are there (1xx answers are swallowed by the transport)."""

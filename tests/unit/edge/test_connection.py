@@ -27,6 +27,7 @@ class Pipe(asyncio.Transport):
         self.largest = 0
         self._connection = connection
         self._high = False
+        self._aborted = False
         connection.connection_made(self)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -42,15 +43,24 @@ class Pipe(asyncio.Transport):
             self._high = True
             self._connection.pause_writing()
 
+    def take(self) -> None:
+        """The turn of the loop is over: what was sent in it reaches the transport."""
+        self._connection.edge.outbox.flush()
+
     def drain(self) -> None:
-        """Everything that the transport has leaves."""
+        """Everything that the transport has leaves, and it gets what was waiting for that."""
         self.sent += self.buffer
         self.buffer = b""
         if self._high:
             self._high = False
             self._connection.resume_writing()
+            self.take()
+
+    def is_closing(self) -> bool:
+        return self._aborted
 
     def abort(self) -> None:
+        self._aborted = True
         self.buffer = b""
 
 
@@ -62,7 +72,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 async def connection(tmp_path: Path) -> AsyncIterator[Connection]:
     stage = await raise_stage(tmp_path)
     edge = Edge(lambda: stage.app, registry.surfaces(), nothing)
-    edge.loop = asyncio.get_running_loop()
+    edge.begin(asyncio.get_running_loop())
     yield edge.connection()
     await stage.close()
 
@@ -76,12 +86,15 @@ async def test_what_a_full_transport_has_no_room_for_is_gathered_and_handed_over
         piece = b"%04d" % number * 10
         wanted += piece
         connection.send(piece)
+    assert pipe.buffer == b"", "nothing leaves before the turn is over"
+    pipe.take()
     assert WRITE_HIGH < len(pipe.buffer) <= WRITE_HIGH + 40
     pipe.drain()
     assert pipe.buffer, "the gathered bytes"
     pipe.drain()
     assert pipe.sent == wanted
     connection.send(b"more")
+    pipe.take()
     assert pipe.buffer == b"more", "there is room again, and nothing is held back"
 
 
@@ -89,9 +102,11 @@ async def test_a_transport_that_is_full_again_of_what_was_gathered_takes_no_more
     pipe = Pipe(connection)
     for _ in range(3):
         connection.send(b"x" * (WRITE_HIGH + 1))
+    pipe.take()
     pipe.drain()
     assert len(pipe.buffer) == 2 * (WRITE_HIGH + 1)
     connection.send(b"y")
+    pipe.take()
     assert b"y" not in pipe.buffer
     pipe.drain()
     pipe.drain()
@@ -101,6 +116,7 @@ async def test_a_transport_that_is_full_again_of_what_was_gathered_takes_no_more
 async def test_a_connection_says_that_it_is_full_until_its_transport_is_empty_enough(connection: Connection) -> None:
     pipe = Pipe(connection)
     connection.send(b"x" * (WRITE_HIGH + 1))
+    pipe.take()
     connection.send(b"x" * HELD_MAX)
     assert not connection.is_full
     connection.send(b"x")
@@ -115,4 +131,5 @@ async def test_what_is_sent_to_a_client_that_has_gone_goes_nowhere(connection: C
     connection.abort()
     connection.resume_writing()
     connection.send(b"y")
+    pipe.take()
     assert pipe.buffer == b""
