@@ -101,7 +101,7 @@ class Edge:
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Connections come from here on, on that loop."""
         self.loop = loop
-        self.outbox = Outbox(loop)
+        self.outbox = Outbox(loop.call_soon)
 
     def connection(self) -> Connection:
         """The protocol factory."""

@@ -152,7 +152,7 @@ class Client:
 
     async def _connect(self, pool: Pool, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        outbox = self._outbox = self._outbox or Outbox(loop)
+        outbox = self._outbox = self._outbox or Outbox(loop.call_soon)
         kind = Secure if pool.origin[0] == "https" else Plain
 
         def make(sock: socket.socket) -> Connection:

@@ -7,7 +7,6 @@ With one request under way nothing waits: its turn is over at once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,12 +14,12 @@ T = TypeVar("T")
 
 
 class Outbox:
-    """Writes of all connections of a loop, in the order in which they were put in."""
+    """Writes of all connections of a loop, in the order in which they were put in. `call_soon`: that loop's."""
 
     __slots__ = ("_call_soon", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._call_soon = loop.call_soon
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon = call_soon
         self._waiting: list[tuple[Callable[[Any], None], Any]] = []
 
     def put(self, leave: Callable[[T], None], data: T) -> None:
