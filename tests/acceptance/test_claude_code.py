@@ -25,10 +25,13 @@ from tests.acceptance.coding import (
 )
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
-from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH
+from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
 
 pytestmark = pytest.mark.timeout(400)
 """The first run installs the agent."""
+
+
+THOUGHTS = ["I have to read.", "And look."]
 
 
 def script(seen: Seen) -> Say:
@@ -36,9 +39,9 @@ def script(seen: Seen) -> Say:
     place = _folder(seen.body)
     match len(seen.results):
         case 0:
-            return Say("Let me read it.", "I have to read.", ("Read", {"file_path": f"{place}/note.txt"}))
+            return Say("Let me read it.", THOUGHTS[0], ("Read", {"file_path": f"{place}/note.txt"}))
         case 1:
-            return Say("", "And look.", ("Read", {"file_path": f"{place}/dot.png"}))
+            return Say("", THOUGHTS[1], ("Read", {"file_path": f"{place}/dot.png"}))
         case 2:
             return Say("", "", ("Write", {"file_path": f"{place}/out.txt", "content": f"{NOTE}\n"}))
         case _:
@@ -124,7 +127,7 @@ def test_its_own_kind_of_provider_has_its_words_as_it_said_them(
     said = [block for turn in last.body["messages"] if turn["role"] == "assistant" for block in turn["content"]]
     assert [block["type"] for block in said] == ["thinking", "text", "tool_use", "thinking", "tool_use", "tool_use"]
     thoughts = [(block["thinking"], block["signature"]) for block in said if block["type"] == "thinking"]
-    assert thoughts == [("", "c2lnbmVk")] * 2, "what is not shown is signed all the same"
+    assert thoughts == [("", sealed(each)) for each in THOUGHTS], "what is not shown is signed all the same"
 
 
 @pytest.mark.parametrize(("dialect", "member"), [("openai_chat", "reasoning_content"), ("openai_responses", "summary")])
@@ -136,10 +139,10 @@ def test_what_a_model_of_another_kind_thought_comes_back_to_it_though_it_is_not_
     history = provider.asked[asked:][-1].body["input" if dialect == "openai_responses" else "messages"]
     thoughts = [item[member] for item in history if item.get(member)]
     if dialect == "openai_responses":
-        sealed = [item["encrypted_content"] for item in history if item.get("type") == "reasoning"]
-        assert sealed == ["c2VhbGVk"] * 2
+        given = [item["encrypted_content"] for item in history if item.get("type") == "reasoning"]
+        assert given == [sealed(each) for each in THOUGHTS]
         thoughts = [part["text"] for parts in thoughts for part in parts]
-    assert thoughts == ["I have to read.", "And look."]
+    assert thoughts == THOUGHTS
 
 
 def _pictures(value: Any) -> Iterator[str]:

@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.coding import DIALECTS, NOTE, Desk, codex, configuration, cost, records
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
-from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH
+from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
 
 pytestmark = pytest.mark.timeout(400)
 """The first run installs the agent."""
@@ -31,15 +31,18 @@ SCHEMA = {
 }
 
 
+THOUGHTS = ["I have to read.", "And look."]
+
+
 def script(seen: Seen) -> Say:
     """Reads the note by a command, looks at the picture, then writes what the note says by a patch."""
     if "Say it as JSON." in json.dumps(seen.body):
         return Say(json.dumps({"note": NOTE}))
     match len(seen.results):
         case 0:
-            return Say("Let me read it.", "I have to read.", ("exec_command", {"cmd": "cat note.txt"}))
+            return Say("Let me read it.", THOUGHTS[0], ("exec_command", {"cmd": "cat note.txt"}))
         case 1:
-            return Say("", "And look.", ("view_image", {"path": "dot.png"}))
+            return Say("", THOUGHTS[1], ("view_image", {"path": "dot.png"}))
         case 2:
             return Say("", "", ("apply_patch", PATCH))
         case _:
@@ -128,7 +131,9 @@ def test_its_own_kind_of_provider_has_its_words_as_it_said_them(
         *("reasoning", "function_call", "function_call_output"),
         *("custom_tool_call", "custom_tool_call_output"),
     ]
-    assert [item["encrypted_content"] for item in history if item["type"] == "reasoning"] == ["c2VhbGVk"] * 2
+    assert [item["encrypted_content"] for item in history if item["type"] == "reasoning"] == [
+        sealed(each) for each in THOUGHTS
+    ]
     assert [item["input"] for item in history if item["type"] == "custom_tool_call"] == [PATCH]
 
 
@@ -142,14 +147,10 @@ def test_what_a_model_of_another_kind_thought_comes_back_to_it(
         [each for each in provider.asked[asked:] if each.dialect == dialect][-1].body["messages"]
         for dialect in ("openai_chat", "anthropic")
     )
-    assert [each["reasoning_content"] for each in chat if each.get("reasoning_content")] == [
-        "I have to read.",
-        "And look.",
-    ]
+    assert [each["reasoning_content"] for each in chat if each.get("reasoning_content")] == THOUGHTS
     blocks = [block for turn in claude if turn["role"] == "assistant" for block in turn["content"]]
     assert [(b["thinking"], b["signature"]) for b in blocks if b["type"] == "thinking"] == [
-        ("I have to read.", "c2lnbmVk"),
-        ("And look.", "c2lnbmVk"),
+        (each, sealed(each)) for each in THOUGHTS
     ]
 
 

@@ -7,6 +7,7 @@ the chunk object". Part of `turns.py`.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,11 @@ FRESH, CACHED, COMPLETION = 200, 1000, 30
 """Tokens of every turn: prompt that was not cached, prompt that was, and what the model said."""
 PROMPT = FRESH + CACHED
 STREAM = "text/event-stream"
+
+
+def sealed(thought: str) -> str:
+    """What a provider gives with a thought so that it knows it again."""
+    return b64encode(f"sealed: {thought}".encode()).decode()
 
 
 def lines(events: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> bytes:
@@ -42,7 +48,7 @@ def anthropic(say: Say, asked: dict[str, Any], number: int) -> tuple[str, bytes]
     if say.thought:
         hidden = (asked.get("thinking") or {}).get("display") == "omitted"
         thought = "" if hidden else say.thought
-        blocks.append({"type": "thinking", "thinking": thought, "signature": "c2lnbmVk"})
+        blocks.append({"type": "thinking", "thinking": thought, "signature": sealed(say.thought)})
     if say.text:
         blocks.append({"type": "text", "text": say.text})
     if say.call is not None:
@@ -117,7 +123,7 @@ def responses(say: Say, asked: dict[str, Any], number: int) -> tuple[str, bytes]
         summary = [{"type": "summary_text", "text": say.thought}]
         item = {"type": "reasoning", "id": f"rs_{number}", "summary": summary}
         if "reasoning.encrypted_content" in (asked.get("include") or ()):
-            item["encrypted_content"] = "c2VhbGVk"
+            item["encrypted_content"] = sealed(say.thought)
         items.append(item)
     if say.text:
         part = {"type": "output_text", "text": say.text, "annotations": [], "logprobs": []}
