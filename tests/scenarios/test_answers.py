@@ -286,7 +286,7 @@ async def test_what_cannot_be_honoured_is_on_the_record(stage: Stage) -> None:
             stream=False,
             temperature=0.5,
             top_p=0.5,
-            plugins=[{"id": "web"}],
+            plugins=[{"id": "web-fetch"}],
             provider={"options": {"acme": {"x": 1}}},
         ),
         row("intent"),
@@ -295,7 +295,7 @@ async def test_what_cannot_be_honoured_is_on_the_record(stage: Stage) -> None:
         row(
             "done",
             losses=[
-                {"parameter": "plugins", "detail": "the gateway does not run web"},
+                {"parameter": "plugins", "detail": "the gateway does not run web-fetch"},
                 {"parameter": "provider.options", "detail": "not passed on to providers"},
                 {"parameter": "top_p", "detail": "not among the endpoint's supported parameters"},
             ],

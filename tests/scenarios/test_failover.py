@@ -410,7 +410,7 @@ async def test_an_endpoint_that_cannot_say_a_required_parameter_is_passed_over(s
 
 async def test_what_the_gateway_itself_ignores_is_refused_where_parameters_are_required(stage: Stage) -> None:
     await stage.play(
-        ask("lab/solo", plugins=[{"id": "web"}], provider={"require_parameters": True}),
+        ask("lab/solo", plugins=[{"id": "web-fetch"}], provider={"require_parameters": True}),
         begun(404),
         body(error=404),
         ENDED,

@@ -226,7 +226,7 @@ async def test_what_routing_does_is_not_recorded_as_lost_and_no_reason_to_refuse
 
 
 async def test_a_plugin_that_nobody_runs_is_recorded_as_lost(stage: Stage) -> None:
-    asks = ask("lab/solo", stream=False, plugins=[{"id": "web"}])
+    asks = ask("lab/solo", stream=False, plugins=[{"id": "web-fetch"}])
     await stage.play(asks, row("intent"), asked("acme"), Says(*GOOD), row("done"), begun(200), body(), ENDED)
     (loss,) = stage.record["routebook"]["losses"]
-    assert (loss["parameter"], loss["detail"]) == ("plugins", "the gateway does not run web")
+    assert (loss["parameter"], loss["detail"]) == ("plugins", "the gateway does not run web-fetch")

@@ -13,10 +13,12 @@ from routebook.corridor.entry import Entry
 from routebook.corridor.media import Media
 from routebook.corridor.translation import is_asked, told
 from routebook.dialects.base import speaks
+from routebook.dialects.searching import with_search
 from routebook.observe.clock import NS
 from routebook.observe.log import log
 from routebook.policy.compress import Compressed, fitted
 from routebook.policy.retry import next_step, verdict
+from routebook.policy.search import spoken
 from routebook.policy.variants import thinking
 
 
@@ -89,8 +91,9 @@ class _Walk:
         seed = entry.intent.accepted_ns
         self._faults.append(fault)
         self._providers.append(endpoint.provider.name)
-        if isinstance(fault, UpstreamCredential):
+        if isinstance(fault, UpstreamCredential) and endpoint.provider.slug not in entry.app.credentials.missing:
             log.warning("%s refused our credential: status %s", endpoint.provider.slug, fault.provider_status)
+            entry.app.credentials.refused(endpoint.provider.slug)
         self.fleet.failed(attempt, fault, now_ns, seed)
         step = next_step(
             fault,
@@ -123,18 +126,26 @@ def _start(entry: Entry, endpoint: Endpoint, call: Call, shortened: Compressed |
     losses = Losses(strict=bool(wish and wish.require_parameters))
     if shortened is not None:
         losses.items.append(Loss("messages", f"{shortened.engine}: {shortened.summary}", mapped=True))
-    upstream = app.upstreams[endpoint.provider.spoken_with(call.surface)]
+    dialect, searches = endpoint.provider.spoken_with(call.surface), entry.held.plan.route.searches
+    search = None if searches is None else searches.get(endpoint.id)
+    searching = None if search is None else spoken(endpoint, call.surface)
+    upstream = app.upstreams[searching or dialect]
     if call.untold and not speaks(upstream, call.surface, endpoint):
         for loss in call.untold:
             (losses.mapped if loss.mapped else losses.unsupported)(loss.parameter, loss.detail)
     secret = app.credentials.get(endpoint.provider.slug)
     request = upstream.build(call, endpoint, secret.reveal() if secret else None, losses)
+    if search is not None:
+        request = with_search(request, searching, search, losses)
     if call.bulk:
         request = request.with_bulk(call.bulk)
     mint = Mint(entry.intent.accepted_ns // NS, entry.intent.id.rpartition("-")[2])
     attempt = Attempt(endpoint, upstream, mint, app.settings.timeouts, app.clock, call.stream)
     entry.try_with(attempt, losses, shortened)
-    attempt.start(app.transport, request)
+    if secret is None and (lacking := app.credentials.missing.get(endpoint.provider.slug)) is not None:
+        attempt.abandon(lacking)  # fails as if the provider had refused it, and the next one is asked
+    else:
+        attempt.start(app.transport, request)
     return attempt
 
 

@@ -9,6 +9,7 @@ from routebook.core.catalog import Catalog
 from routebook.core.errors import BadRequest, Fault, Forbidden, NotFound
 from routebook.policy.compress import ENGINE
 from routebook.policy.ordering import Moment
+from routebook.policy.search import is_native
 from routebook.policy.targets import Target
 from routebook.policy.wishes import NO_WISH, Wish
 from routebook.wire import codec
@@ -49,15 +50,20 @@ def _others(plugins: Any) -> list[str]:
     """Ids of plugins that are on and that nobody here runs; of something else than plugins a word for it."""
     if not isinstance(plugins, list) or not all(isinstance(plugin, dict) for plugin in plugins):
         return ["what is no list of plugins"]
-    on = [str(plugin.get("id"))[:40] for plugin in plugins if plugin.get("enabled") is not False]
-    return [id for id in on if id not in ACTED_ON]
+    on = [plugin for plugin in plugins if plugin.get("enabled") is not False]
+    return [str(plugin.get("id"))[:40] for plugin in on if not _is_acted_on(plugin)]
+
+
+def _is_acted_on(plugin: dict[str, Any]) -> bool:
+    id = str(plugin.get("id"))
+    return id in ACTED_ON or (id == "web" and is_native(plugin))
 
 
 def _decoded(call: Call, name: str) -> Any:
     return codec.decode(bytes(call.raw[name]))
 
 
-def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: list[Target]) -> list[Loss]:
+def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment) -> list[Loss]:
     """What was asked for and cannot be done."""
     losses = []
     if moment.health is None and wish is not NO_WISH:
@@ -73,8 +79,6 @@ def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment, targets: 
                 losses.append(Loss(f"provider.{name}", "speed is not measured here"))
     if said is not None and said.options:
         losses.append(Loss("provider.options", "not passed on to providers"))
-    if any(target.name.online for target in targets):
-        losses.append(Loss("model", ":online asks for a web search, and the gateway runs none"))
     return losses
 
 

@@ -31,6 +31,8 @@ from routebook.policy.filters import (
 from routebook.policy.house import OPEN, House
 from routebook.policy.ordering import Manner, Moment, arranged, draw, stands
 from routebook.policy.refusals import check_names, not_weighed, nothing_left
+from routebook.policy.search import ONLINE, Search, spoken
+from routebook.policy.search import asked as web_search
 from routebook.policy.shelf import Shelf, shelf_of
 from routebook.policy.sticky import Sticky, cacheable, conversation
 from routebook.policy.targets import Passthrough, Presets, Resolver, Target
@@ -76,6 +78,8 @@ class Route(msgspec.Struct, frozen=True):
     """ids of endpoints that get the call with reasoning on (`variants.thinking`)"""
     fallbacks: bool = True
     """False: the caller wants the first endpoint's error as it is"""
+    searches: Mapping[str, Search] | None = None
+    """by endpoint id, for calls whose models are to search the web"""
 
 
 def nobody(slug: str) -> Model | None:
@@ -195,14 +199,18 @@ def _long(
     else:
         resolver = Resolver(call, catalog, passthrough, house, outlook.ranking, outlook.presets, seed)
         targets, losses = resolver.all()
-    losses += not_weighed(call.provider, wish, moment, targets)
+    losses += not_weighed(call.provider, wish, moment)
     check_names(wish, catalog)
+    plugin = web_search(call)
     groups: list[tuple[Target, list[Endpoint], Manner]] = []
     gone = "endpoints"
     for target in targets:
         wants, manner = _wants(call, wish, house, target)
         kept, removed_by = _kept(target, wants, trail)
         gone = removed_by or gone
+        if kept and (plugin is not None or target.name.online):
+            kept = _that_search(kept, call.surface, wish.require_parameters, trail)
+            gone = gone if kept else "require_parameters"
         if kept:
             groups.append((target, kept, manner))
     if not groups:
@@ -217,7 +225,8 @@ def _long(
         ordered = _primary(ordered, wish, groups[0][2], trail)
     first = groups[0][0]
     strategy = _strategy(call, first, targets)
-    return Route(tuple(ordered), tuple(losses), strategy, first.router, key, _to_think(groups), wish.fallbacks)
+    thinking, searches = _to_think(groups), _to_search(groups, plugin)
+    return Route(tuple(ordered), tuple(losses), strategy, first.router, key, thinking, wish.fallbacks, searches)
 
 
 def _wants(call: Call, wish: Wish, house: House, target: Target) -> tuple[Wants, Manner]:
@@ -349,6 +358,34 @@ def _to_think(groups: list[tuple[Target, list[Endpoint], Manner]]) -> frozenset[
 
 
 _NONE: frozenset[str] = frozenset()
+
+
+def _that_search(kept: list[Endpoint], surface: str, required: bool, trail: Trail | None) -> list[Endpoint]:
+    """Where some endpoints of a model can search the web and others cannot, only the former are used; where none can,
+    all are, unless that is required."""
+    found = [each for each in kept if spoken(each, surface) is not None]
+    if not found and not required:
+        return kept
+    if trail is not None:
+        for endpoint in kept:
+            if endpoint not in found:
+                name = "require_parameters" if required else "preferred_parameters"
+                trail.drop(endpoint, name, "can search the web")
+    return found
+
+
+def _to_search(
+    groups: list[tuple[Target, list[Endpoint], Manner]], plugin: Search | None
+) -> Mapping[str, Search] | None:
+    """An endpoint whose own name says `:online` is a router's, and searches by that."""
+    found = {
+        each.id: plugin or ONLINE
+        for target, kept, _ in groups
+        if plugin is not None or target.name.online
+        for each in kept
+        if not each.upstream_model.endswith(":online")
+    }
+    return found or None
 
 
 def _strategy(call: Call, first: Target, targets: list[Target]) -> str:

@@ -2,8 +2,9 @@
 
 A name that the catalogue has, colon and all, is that model (`meta/llama:free`). Of others the dynamic variants are
 taken off from the right and say how to route: `:nitro` by throughput with the priority tier eligible, `:floor` by price
-with the flex tier, `:exacto` by quality, `:online` with a web search. The static ones (`:free`, `:extended`, `:batch`)
-are models of their own or nothing; `:thinking` switches reasoning on where it is none. Source: routing, section 7.
+with the flex tier, `:exacto` by quality, `:online` with a search of the web (see `search`). The static ones (`:free`,
+`:extended`, `:batch`) are models of their own or nothing; `:thinking` switches reasoning on where it is none.
+Source: routing, section 7.
 """
 
 from __future__ import annotations

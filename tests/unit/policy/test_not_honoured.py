@@ -24,7 +24,8 @@ def named(surface: str = "openai_chat", **members: Any) -> list[str]:
     [
         [{"id": "context-compression"}],
         [{"id": "auto-router", "allowed_models": ["lab/*"]}, {"id": "pareto-router"}],
-        [{"id": "web", "enabled": False}],
+        [{"id": "web", "enabled": False}, {"id": "web-fetch", "enabled": False}],
+        [{"id": "web"}, {"id": "web", "engine": "native"}],
     ],
 )
 def test_plugins_that_are_routing_are_honoured(surface: str, plugins: Any) -> None:
@@ -39,7 +40,8 @@ def test_the_older_words_of_routing_are_honoured() -> None:
 @pytest.mark.parametrize(
     "members",
     [
-        {"plugins": [{"id": "web"}]},
+        {"plugins": [{"id": "web", "engine": "exa"}]},
+        {"plugins": [{"id": ["web"]}]},
         {"plugins": [{"id": "context-compression"}, {"id": "file-parser", "enabled": True}]},
         {"plugins": {"id": "context-compression"}},
         {"plugins": ["context-compression"]},
@@ -54,9 +56,9 @@ def test_what_nobody_here_runs_is_named(members: dict[str, Any]) -> None:
 
 def test_the_reason_names_the_plugins_that_are_not_run() -> None:
     body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}], "trace": {"trace_id": "1"}}
-    body["plugins"] = [{"id": "web"}, {"id": "context-compression"}]
+    body["plugins"] = [{"id": "web-fetch"}, {"id": "context-compression"}]
     call = registry.surfaces()["openai_chat"].read(codec.encode(body), {})
     assert dict(not_honoured(call)) == {
-        "plugins": "the gateway does not run web",
+        "plugins": "the gateway does not run web-fetch",
         "trace": "the gateway broadcasts no traces",
     }

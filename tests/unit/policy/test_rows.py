@@ -135,7 +135,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_a_service_tier_is_tried_only_where_it_is_asked_for",
     ),
     "7 :exacto": ("test_without_tools_quality_counts_only_where_it_is_asked_for",),
-    "7 :online": ("test_online_is_the_same_model_and_the_search_a_loss",),
+    "7 :online": ("test_online_is_the_same_model_told_to_search",),
     # --- 8: routers and tiers
     "8 openrouter/auto": (
         "test_auto_takes_the_configured_ranking_the_best_and_two_fallbacks",

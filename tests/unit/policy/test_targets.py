@@ -13,6 +13,7 @@ from routebook.core.errors import BadRequest, ModelUnknown, NotFound
 from routebook.policy.house import House
 from routebook.policy.routers import learnt, task_of
 from routebook.policy.routing import Outlook
+from routebook.policy.search import Search
 from routebook.policy.sticky import Sticky, conversation
 from routebook.policy.variants import parse, thinking
 from routebook.wire import codec
@@ -131,10 +132,11 @@ def test_nitro_sorts_by_throughput_floor_by_price_and_exacto_by_quality() -> Non
     assert tags(plan(call("lab/one:floor"), HERE, seed=3)) == ["beta", "acme"]
 
 
-def test_online_is_the_same_model_and_the_search_a_loss() -> None:
+def test_online_is_the_same_model_told_to_search() -> None:
     found = plan(call("lab/one:online"), HERE)
     assert models(found) == ["lab/one"]
-    assert [loss.parameter for loss in found.losses] == ["model"]
+    assert found.searches == {each.id: Search() for each in found.endpoints}
+    assert plan(call("lab/one"), HERE).searches is None
 
 
 def test_a_variant_of_an_open_catalogues_model_reaches_it() -> None:
