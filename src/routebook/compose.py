@@ -45,9 +45,9 @@ from routebook.dialects import registry
 from routebook.edge.asgi import Edge
 from routebook.edge.inside import Inside, Neighbours, verbs_of
 from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
-from routebook.edge.native import Edge as NativeEdge
 from routebook.edge.native_server import NativeServer
 from routebook.edge.server import HttpServer, Server
+from routebook.edge.shared import Edge as NativeEdge
 from routebook.ledger.apps import Apps
 from routebook.ledger.book import Book
 from routebook.ledger.leases import Leases
@@ -66,6 +66,7 @@ from routebook.store.port import Store
 from routebook.upstream.client import Client
 from routebook.upstream.credentials import Credentials
 from routebook.upstream.fetch import fetch
+from routebook.upstream.google import keep_fresh
 from routebook.upstream.port import Transport
 from routebook.upstream.proxy import proxies_from_environment
 
@@ -172,6 +173,7 @@ class Gateway:
             promises=promises,
         )
         self.app.fleet.taught(await ranking_of(store, self._clock.now_ns()))
+        self._tasks = await keep_fresh(self.stock.accounts, self._transport, self._clock, self.app.credentials)
         self._daybook = daybook
         self._shipper = Shipper(daybook, store, carry=leases.ship)
         self._stop_shipping = asyncio.Event()
@@ -196,7 +198,7 @@ class Gateway:
         self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())
         if daybook.recovered:
             log.warning("%d calls of the last run were interrupted; their records say so", daybook.recovered)
-        self._tasks = [
+        self._tasks = [  # the shipper first: it ends last
             asyncio.create_task(self._shipper.run(self._stop_shipping), name="shipper"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
@@ -205,6 +207,7 @@ class Gateway:
             asyncio.create_task(
                 self._retain(Retention(store, table.keep_days, table.keep_bytes, self._clock.now_ns)), name="retention"
             ),
+            *self._tasks,
         ]
         _calm_collector()
 
@@ -247,6 +250,7 @@ class Gateway:
             degraded.append(f"records wait to be shipped: {self._shipper.trouble}")
         if not self.app.catalog.models and not self.app.catalog.providers:
             degraded.append("no provider is configured")
+        degraded += [fault.message for fault in self.app.credentials.missing.values()]
         if self._counter is not None and self._counter.broken is not None:
             degraded.append(f"reference tokens are not counted: {self._counter.broken}")
         return Readiness(tuple(stopped), tuple(degraded))

@@ -186,7 +186,8 @@ def _catalogue(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("models", "bad", str(error), "Correct it.")
         return
     rows = known_vendors().values()
-    names = {name for row in rows for name in (*row.key_env, *row.url_env) if environ.get(name)}
+    variables = [name for row in rows for name in (*row.key_env, *row.url_env, row.account_env or "")]
+    names = {name for name in variables if environ.get(name)}
     for note in stock.notes:
         yield Finding("provider", "note", note)
     if not stock.catalog.providers:

@@ -174,6 +174,8 @@ def _check_provider(provider: ProviderTable, path: KeyPath) -> None:
         check_base_url(provider.base_url, (*path, "base_url"))
     if provider.api_key is not None and provider.api_key_env is not None:
         raise ConfigError("give api_key or api_key_env, not both", (*path, "api_key"))
+    if provider.google_credentials is not None and (provider.api_key or provider.api_key_env):
+        raise ConfigError("give google_credentials or an api_key, not both", (*path, "google_credentials"))
 
 
 def _at_least_zero(value: float, path: KeyPath) -> None:

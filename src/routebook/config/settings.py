@@ -63,6 +63,8 @@ class ProviderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     name: str | None = None
     api_key: str | None = None
     api_key_env: str | None = None
+    google_credentials: str | None = None
+    """the key file of a Google account, or `metadata`: access tokens are made from it"""
     data_collection: Literal["allow", "deny"] | None = None
     zdr: bool | None = None
     moderated: bool | None = None

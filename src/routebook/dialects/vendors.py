@@ -75,6 +75,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_parts: tuple[str, ...] = ()
     """variables that make a credential together where none of `key_env` is set, joined by colons: the first two have
     to be there, the others may"""
+    account_env: str | None = None
+    """the variable that names a Google account's key file, from which tokens are made where none of `key_env` is set"""
     url_env: tuple[str, ...] = ()
     """environment variables that give or replace the base URL; a row without `base_url` appears only with one"""
     url_suffix: str = ""

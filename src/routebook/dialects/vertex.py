@@ -7,7 +7,7 @@ import each other. An answer does not say who made it, so its first bytes do.
 `base_url` is `https://<host>/v1/projects/<project>/locations/<location>`; an `upstream_model` is a name
 (`gemini-2.5-flash`, `claude-sonnet-4-5@20250929`) or begins with `publishers/` (`publishers/anthropic/models/…`), and
 tuned models are `endpoints/<number>`. The credential is an OAuth access token, sent as bearer; a Google API key
-(`AIza…`, `AQ.…`: Vertex in express mode) stays in its own header. Tokens last an hour and are not minted here.
+(`AIza…`, `AQ.…`: Vertex in express mode) stays in its own header. Tokens last an hour; `upstream.google` makes them.
 Sources, read 2026-11: cloud.google.com "Vertex AI API reference: generateContent", "Use Claude models",
 "Vertex AI in express mode"; platform.claude.com "Claude on Vertex AI".
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from routebook.config.secret import Secret
 from routebook.core.catalog import Catalog, Model, Provider
 from routebook.dialects import registry
 from routebook.dialects.vendors import Vendor, credential, parse, placed
+from routebook.load.google import Account, account, with_project
 from routebook.load.prices import PriceList, price_list
 from routebook.load.settings import Loaded
 
@@ -26,6 +27,8 @@ class Stock(msgspec.Struct, frozen=True):
     catalog: Catalog
     keys: Mapping[str, Secret]
     """provider slug -> credential, from file and environment"""
+    accounts: Mapping[str, Account]
+    """provider slug -> the Google account that makes its credential"""
     passthrough: Callable[[str], Model | None]
     """offers a model that is in no list: see `config.catalog.passthrough`"""
     prices: str | None = None
@@ -40,7 +43,10 @@ class Stock(msgspec.Struct, frozen=True):
 def known_vendors(environ: Mapping[str, str] | None = None) -> dict[str, Vendor]:
     """The rows of vendors.toml by slug, with what the environment says filled in where one is given."""
     rows = parse((resources.files("routebook.dialects") / "vendors.toml").read_text("utf-8"))
-    return rows if environ is None else {slug: placed(row, environ) for slug, row in rows.items()}
+    if environ is None:
+        return rows
+    environ = with_project(environ)
+    return {slug: placed(row, environ) for slug, row in rows.items()}
 
 
 def load_stock(
@@ -61,8 +67,10 @@ def load_stock(
 def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapping[str, Vendor]) -> Stock:
     dialects = registry.upstreams(rows).keys()
     providers = build_providers(loaded.settings, rows, _present(rows, environ), dialects)
-    keys, notes = _credentials(loaded, environ, providers, rows)
-    listed = _listed(loaded, providers, keys, rows)
+    accounts, unread = _accounts(loaded, environ, providers, rows)
+    keys, notes = _credentials(loaded, environ, providers, rows, accounts)
+    notes += unread
+    listed = _listed(loaded, providers, {*keys, *accounts}, rows)
     prices = price_list(now) if listed else None
     offers: list[Offer] = []
     if prices is not None:
@@ -79,6 +87,7 @@ def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapp
     return Stock(
         catalog=catalog,
         keys=keys,
+        accounts=accounts,
         passthrough=_passthrough(catalog, prices, {provider.slug: vendor for provider, vendor in listed}),
         prices=prices.source if prices else None,
         reload_on=min((day for day in changes if day is not None), default=None),
@@ -105,9 +114,10 @@ def _present(rows: Mapping[str, Vendor], environ: Mapping[str, str]) -> dict[str
     for row in rows.values():
         variable = next((name for name in row.url_env if environ.get(name)), None)
         url = _base_url(environ[variable], row.url_suffix, variable) if variable else None
-        if url is not None and (row.base_url is None or credential(row, environ) or not row.key_env):
+        known = credential(row, environ) or environ.get(row.account_env or "")
+        if url is not None and (row.base_url is None or known or not row.key_env):
             present[row.slug] = url
-        elif row.base_url is not None and credential(row, environ):
+        elif row.base_url is not None and known:
             present[row.slug] = None
     return present
 
@@ -125,15 +135,45 @@ def _base_url(text: str, suffix: str, variable: str) -> str:
     return url if urlsplit(url).path else url + suffix
 
 
-def _credentials(
+def _accounts(
     loaded: Loaded, environ: Mapping[str, str], providers: Mapping[str, Provider], rows: Mapping[str, Vendor]
+) -> tuple[dict[str, Account], list[str]]:
+    """Google accounts by provider, and a note on every file that the environment names and that is none.
+
+    Raises ConfigError for one that the configuration file names.
+    """
+    tables = {table.slug: (place, table) for place, table in enumerate(loaded.settings.providers)}
+    accounts: dict[str, Account] = {}
+    notes = []
+    for slug, provider in providers.items():
+        place, table = tables.get(slug, (0, None))
+        row = rows.get(provider.vendor or "")
+        if table is not None and table.google_credentials is not None:
+            path = ("providers", place, "google_credentials")
+            accounts[slug] = account(table.google_credentials, environ, path)
+        elif row is None or slug in loaded.provider_keys or (table is not None and table.api_key_env):
+            continue
+        elif row.account_env and environ.get(row.account_env) and credential(row, environ) is None:
+            try:
+                accounts[slug] = account(environ[row.account_env], environ)
+            except ConfigError as error:
+                notes.append(f"provider {slug} has no credential: {row.account_env}: {error.message}")
+    return accounts, notes
+
+
+def _credentials(
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    providers: Mapping[str, Provider],
+    rows: Mapping[str, Vendor],
+    accounts: Mapping[str, Account],
 ) -> tuple[dict[str, Secret], list[str]]:
     """Keys by provider, and a note on every provider that should have one and has none."""
     tables = {table.slug: table for table in loaded.settings.providers}
     keys = dict(loaded.provider_keys)
     notes = []
     for slug, provider in providers.items():
-        if slug in keys:
+        if slug in keys or slug in accounts:
             continue
         table = tables.get(slug)
         row = rows.get(provider.vendor or "")
@@ -148,7 +188,7 @@ def _credentials(
 
 
 def _listed(
-    loaded: Loaded, providers: Mapping[str, Provider], keys: Mapping[str, Secret], rows: Mapping[str, Vendor]
+    loaded: Loaded, providers: Mapping[str, Provider], keys: Collection[str], rows: Mapping[str, Vendor]
 ) -> list[tuple[Provider, Vendor]]:
     """Providers whose models the price list is asked for: known to it, and with a credential."""
     if not loaded.settings.catalog.price_list:
