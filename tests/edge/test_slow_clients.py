@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from routebook.edge.native import HELD_MAX, Connection, Edge
+from routebook.edge.native import HELD_MAX, Connection
 from routebook.edge.native_server import NativeServer
+from routebook.edge.shared import Edge
 from routebook.observe.clock import NS
 from routebook.testing.provider import ScriptedProvider
 from tests.acceptance.gateway import RunningGateway

@@ -8,27 +8,22 @@ ticks once a second, and all deadlines hang on that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, cast
-from urllib.parse import unquote
-
-from starlette.types import ASGIApp
 
 from routebook.core.errors import Fault, Internal, RequestTimeout, Unavailable
 from routebook.corridor.exchange import exchange
-from routebook.corridor.ports import App, Arrival
-from routebook.dialects.base import Surface
-from routebook.edge.bridge import BridgeCycle, path_of
-from routebook.edge.cors import with_cors
-from routebook.edge.framing import CONTINUE, Heads
+from routebook.corridor.ports import Arrival
+from routebook.edge.bridge import BridgeCycle
+from routebook.edge.framing import CONTINUE
 from routebook.edge.incoming import Reader
 from routebook.edge.replies import NativeReply
 from routebook.edge.request import Request
-from routebook.edge.surfaces import BY_PATH, INFERENCE, surface_at, with_key
+from routebook.edge.shared import Edge
+from routebook.edge.surfaces import INFERENCE
 from routebook.observe.clock import NS
 from routebook.observe.log import log
-from routebook.wire.outbox import Outbox
 
 IDLE_NS = 75 * NS
 """A connection without a request is closed after this; longer than the idle time of common proxies in front."""
@@ -51,8 +46,6 @@ READ_MAX = 64 * 1024
 OVERFLOW = 64
 """Connections above the most that are served which are still told so; more are dropped without a word."""
 
-_SURFACES = {path.encode(): row.surface for path, row in BY_PATH.items()}
-
 
 class Cycle(Protocol):
     """What answers one request of a connection."""
@@ -64,82 +57,6 @@ class Cycle(Protocol):
         """Its buffer is full; said again while it stays full but moves."""
 
     def drained(self) -> None: ...
-
-
-class Edge:
-    """What all connections of one server share."""
-
-    def __init__(
-        self,
-        app: Callable[[], App],
-        surfaces: Mapping[str, Surface],
-        control: ASGIApp,
-        connections_max: int = 10_000,
-    ) -> None:
-        self.app = app()
-        self.surfaces = surfaces
-        self.control = with_cors(control)
-        self.now_ns = self.app.clock.now_ns
-        self.connections_max = connections_max
-        self.scheme = "http"
-        self.ticked_ns = self.now_ns()
-        self.heads = Heads(self.ticked_ns // NS)
-        self.inferring = {target: surfaces[name] for target, name in _SURFACES.items()}
-        """inference targets, as they are mostly written, and whose they are"""
-        self.body_limit = self.app.settings.limits.body_bytes
-        self.loop: asyncio.AbstractEventLoop
-        """set before the first connection comes; asking for the running one costs a system call each time"""
-        self.outbox: Outbox
-        """of that loop"""
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        """of answers whose connection has gone; the loop itself holds tasks weakly"""
-        self.closing = False
-        self.emptied = asyncio.Event()
-        """set while closing once no connection is left"""
-
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Connections come from here on, on that loop."""
-        self.loop = loop
-        self.outbox = Outbox(loop.call_soon)
-
-    def connection(self) -> Connection:
-        """The protocol factory."""
-        return Connection(self)
-
-    def tick(self, now_ns: int) -> None:
-        """Once a second: the date header and every connection's deadlines."""
-        self.ticked_ns = now_ns
-        self.heads.renew(now_ns // NS)
-        for connection in list(self.connections):
-            connection.tick(now_ns)
-
-    def close(self) -> None:
-        """Connections without a request close now, the others after their answer."""
-        self.closing = True
-        for connection in list(self.connections):
-            connection.close_if_idle()
-        self.left()
-
-    def left(self) -> None:
-        """A connection has gone."""
-        if self.closing and not self.connections:
-            self.emptied.set()
-
-    def surface_of(self, request: Request) -> Surface | None:
-        """Whose inference path the request is for; None if it is none."""
-        if request.method != b"POST":
-            return None
-        surface = self.inferring.get(request.target)
-        return self._surface_of(request) if surface is None else surface
-
-    def _surface_of(self, request: Request) -> Surface | None:
-        path, query = path_of(request.target)
-        asked = query.decode("ascii", "replace")
-        surface = surface_at(unquote(path.decode("ascii", "replace")), asked, self.surfaces)
-        if surface is not None:
-            request.headers = with_key(request.headers, asked, surface)
-        return surface
 
 
 def _nowhere(data: bytes) -> None:

@@ -8,9 +8,11 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from routebook.edge.listen import BACKLOG
-from routebook.edge.native import Edge
+from routebook.edge.native import Connection
+from routebook.edge.shared import Edge
 
 TICK_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
@@ -49,7 +51,7 @@ class NativeServer:
         if isinstance(name, tuple):
             self.port = name[1]
             self._server = await loop.create_server(
-                self.edge.connection,
+                partial(Connection, self.edge),
                 sock=listener,
                 backlog=BACKLOG,
                 ssl=self._tls,
@@ -58,7 +60,7 @@ class NativeServer:
         else:
             self._path = str(name)
             self._server = await loop.create_unix_server(
-                self.edge.connection,
+                partial(Connection, self.edge),
                 sock=listener,
                 backlog=BACKLOG,
                 ssl=self._tls,

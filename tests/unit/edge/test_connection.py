@@ -10,7 +10,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from routebook.dialects import registry
-from routebook.edge.native import HELD_MAX, WRITE_HIGH, WRITE_LOW, Connection, Edge
+from routebook.edge.native import HELD_MAX, WRITE_HIGH, WRITE_LOW, Connection
+from routebook.edge.shared import Edge
 from tests.support import raise_stage
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +74,7 @@ async def connection(tmp_path: Path) -> AsyncIterator[Connection]:
     stage = await raise_stage(tmp_path)
     edge = Edge(lambda: stage.app, registry.surfaces(), nothing)
     edge.begin(asyncio.get_running_loop())
-    yield edge.connection()
+    yield Connection(edge)
     await stage.close()
 
 
