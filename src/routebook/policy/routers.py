@@ -172,7 +172,9 @@ class AutoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     excluded_models: list[str] | None = None
     cost_tier: str | None = None
     cost_quality_tradeoff: int | None = None
+    """0 to 10, an older word for the cost: only models up to the 90th percentile (0) down to the 10th (10) of prices"""
     pin_model: bool | None = None
+    """the model that the last assistant message names in `model` goes first"""
 
 
 class ParetoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,14 +188,15 @@ class ParetoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def plugin(call: Call, router: str) -> dict[str, Any]:
-    """What the request says to that router; a plugin of another id is ignored."""
+    """What the request says to that router; a plugin of another id is ignored, and one that is off."""
     raw = call.raw.get("plugins")
     if raw is None or router not in _PLUGINS:
         return {}
     plugins = codec.decode_exact(bytes(raw))
     wanted = _PLUGINS[router]
     listed = plugins if isinstance(plugins, list) else []
-    return next((p for p in listed if isinstance(p, dict) and p.get("id") == wanted), {})
+    said = next((p for p in listed if isinstance(p, dict) and p.get("id") == wanted), {})
+    return {} if said.get("enabled") is False else said
 
 
 def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Sequence[str] = ()) -> list[Model]:
@@ -202,8 +205,7 @@ def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Seque
     Raises NotFound if no candidate is left, BadRequest.
     """
     asked = _convert(plugin(call, router), AutoPlugin)
-    if asked.cost_tier is not None and asked.cost_tier not in COST_BANDS:
-        raise BadRequest(f"plugins: cost_tier must be one of {', '.join(COST_BANDS)}.")
+    band = _band(asked)
     allowed, excluded = _patterns(asked.allowed_models), _patterns(asked.excluded_models)
     candidates = [
         model
@@ -215,9 +217,38 @@ def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Seque
     configured = _of(candidates, house.auto)
     ranked = configured or _of(candidates, ranking) or sorted(candidates, key=_dearness)
     # A configured ranking is the operator's own choice of cost; what was learnt stays cheap unless asked otherwise.
-    tier = asked.cost_tier or (None if configured else "low")
-    banded = ranked if tier is None else _banded(ranked, COST_BANDS[tier])
-    return banded[: 1 + FALLBACKS]
+    if band is not None or not configured:
+        ranked = _banded(ranked, band or COST_BANDS["low"])
+    pinned = _of(candidates, [_last_model(call, catalog)]) if asked.pin_model else []
+    return list(dict.fromkeys([*pinned, *ranked]))[: 1 + FALLBACKS]
+
+
+def _band(asked: AutoPlugin) -> tuple[int, int] | None:
+    """The percentiles of prices that a request wants; None if it does not say. Raises BadRequest."""
+    tier, tradeoff = asked.cost_tier, asked.cost_quality_tradeoff
+    if tier is not None and tier not in COST_BANDS:
+        raise BadRequest(f"plugins: cost_tier must be one of {', '.join(COST_BANDS)}.")
+    if tradeoff is not None and not 0 <= tradeoff <= 10:
+        raise BadRequest("plugins: cost_quality_tradeoff is from 0 to 10; cost_tier is the newer word for it.")
+    if tier is not None:
+        return COST_BANDS[tier]
+    return None if tradeoff is None else (0, 90 - 8 * tradeoff)
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """A message, as far as pinning asks for it; `model` may be anything in a message of another role."""
+
+    role: str = ""
+    model: Any = None
+
+
+def _last_model(call: Call, catalog: Catalog) -> str:
+    """The slug of the model that the last message of the assistant names; empty if it names none that is here."""
+    raw = call.raw.get("messages")
+    said = codec.decode_as(bytes(raw), list[_Said]) if raw is not None else []
+    last = next((each for each in reversed(said) if each.role == "assistant"), None)
+    model = catalog.find(last.model) if last is not None and isinstance(last.model, str) else None
+    return "" if model is None else model.slug
 
 
 def _of(candidates: list[Model], order: Sequence[str]) -> list[Model]:

@@ -257,6 +257,39 @@ def test_a_learnt_ranking_is_cut_to_the_cost_band_and_low_without_one(tier: str 
         auto(Outlook(ranking=TRAFFIC), **said(cost_tier="huge"))
 
 
+@pytest.mark.parametrize(("tradeoff", "dearest"), [(10, 1), (9, 2), (5, 5), (0, 9)])
+def test_the_older_tradeoff_is_a_ceiling_of_prices_and_the_tier_goes_before_it(tradeoff: int, dearest: int) -> None:
+    dearest_first = learnt([(f"lab/m{n}", Decimal(n)) for n in range(1, 11)])
+    known = Outlook(ranking=dearest_first)
+    assert auto(known, **said(cost_quality_tradeoff=tradeoff))[0] == f"lab/m{dearest}"
+    assert auto(known, **said(cost_quality_tradeoff=tradeoff, cost_tier="max"))[0] == "lab/m10"
+
+
+@pytest.mark.parametrize("tradeoff", [-1, 11, "much"])
+def test_a_tradeoff_that_is_none_is_refused(tradeoff: Any) -> None:
+    with pytest.raises(BadRequest, match="plugins"):
+        auto(Outlook(ranking=TRAFFIC), **said(cost_quality_tradeoff=tradeoff))
+
+
+def test_a_pinned_model_is_the_one_that_the_last_assistant_message_names() -> None:
+    def turns(*models: Any) -> list[dict[str, Any]]:
+        said = [{"role": "assistant", "content": "Yes.", **({"model": name} if name else {})} for name in models]
+        return [{"role": "user", "content": "Hi"}, *said, {"role": "user", "content": "More", "model": "lab/m3"}]
+
+    known = Outlook(ranking=TRAFFIC)
+    assert auto(known, messages=turns("lab/m5", "lab/m9"), **said(pin_model=True)) == ["lab/m9", "lab/m1", "lab/m2"]
+    unpinned = ["lab/m1", "lab/m2"]
+    assert auto(known, messages=turns("lab/m9"), **said(pin_model=False)) == unpinned
+    for names in ((), (None,), ("lab/nowhere",), (7,), ("lab/m9", None)):
+        assert auto(known, messages=turns(*names), **said(pin_model=True)) == unpinned, names
+    excluded = said(pin_model=True, excluded_models=["lab/m9"])
+    assert auto(known, messages=turns("lab/m9"), **excluded) == unpinned, "only while it is a candidate"
+
+
+def test_a_plugin_that_is_off_says_nothing() -> None:
+    assert auto(Outlook(ranking=TRAFFIC), **said(enabled=False, cost_tier="max")) == ["lab/m1", "lab/m2"]
+
+
 def test_a_ranking_is_learnt_from_what_was_spent_on_each_model() -> None:
     sums = [
         ("lab/m1", Decimal("1.5")),
