@@ -133,6 +133,9 @@ def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
             retry_after=min(waits, default=None),
         )
         answer.metadata = {"availability": _availability("temporarily_unavailable", providers, waits)}
+    elif isinstance(last, UpstreamOverloaded) and len(faults) == 1:
+        answer = last
+        answer.metadata = {**last.metadata, "availability": _availability("temporarily_unavailable", providers, waits)}
     else:
         about_request = [f for f in faults if isinstance(f, UpstreamRefused)]
         others = [f for f in faults if not isinstance(f, UpstreamCredential)]

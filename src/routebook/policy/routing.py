@@ -204,13 +204,17 @@ def _long(
     plugin = web_search(call)
     groups: list[tuple[Target, list[Endpoint], Manner]] = []
     gone = "endpoints"
+    searches: dict[str, Search] | None = None
     for target in targets:
         wants, manner = _wants(call, wish, house, target)
         kept, removed_by = _kept(target, wants, trail)
         gone = removed_by or gone
-        if kept and (plugin is not None or target.name.online):
+        if kept and (plugin is not None or (target.name.dynamic and target.name.online)):
             kept = _that_search(kept, call.surface, wish.require_parameters, trail)
             gone = gone if kept else "require_parameters"
+            # A router as a provider may know the variant itself, and is asked for the model under that very name.
+            told = [each.id for each in kept if not each.upstream_model.endswith(":online")]
+            searches = {**(searches or {}), **dict.fromkeys(told, plugin or ONLINE)}
         if kept:
             groups.append((target, kept, manner))
     if not groups:
@@ -225,8 +229,8 @@ def _long(
         ordered = _primary(ordered, wish, groups[0][2], trail)
     first = groups[0][0]
     strategy = _strategy(call, first, targets)
-    thinking, searches = _to_think(groups), _to_search(groups, plugin)
-    return Route(tuple(ordered), tuple(losses), strategy, first.router, key, thinking, wish.fallbacks, searches)
+    thinking = _to_think(groups)
+    return Route(tuple(ordered), tuple(losses), strategy, first.router, key, thinking, wish.fallbacks, searches or None)
 
 
 def _wants(call: Call, wish: Wish, house: House, target: Target) -> tuple[Wants, Manner]:
@@ -372,20 +376,6 @@ def _that_search(kept: list[Endpoint], surface: str, required: bool, trail: Trai
                 name = "require_parameters" if required else "preferred_parameters"
                 trail.drop(endpoint, name, "can search the web")
     return found
-
-
-def _to_search(
-    groups: list[tuple[Target, list[Endpoint], Manner]], plugin: Search | None
-) -> Mapping[str, Search] | None:
-    """An endpoint whose own name says `:online` is a router's, and searches by that."""
-    found = {
-        each.id: plugin or ONLINE
-        for target, kept, _ in groups
-        if plugin is not None or target.name.online
-        for each in kept
-        if not each.upstream_model.endswith(":online")
-    }
-    return found or None
 
 
 def _strategy(call: Call, first: Target, targets: list[Target]) -> str:

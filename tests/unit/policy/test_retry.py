@@ -108,6 +108,13 @@ def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
     assert "secret" not in str(found.metadata) + found.message
 
 
+def test_one_that_is_overloaded_says_in_its_own_words_that_it_passes() -> None:
+    found = verdict([UpstreamOverloaded("full", retry_after=3)], ["Acme"])
+    assert (found.message, found.retry_after) == ("full", 3)
+    assert found.metadata["availability"]["code"] == "temporarily_unavailable"
+    assert found.metadata["availability"]["retry_after"] == 3
+
+
 def test_one_fault_has_no_previous_ones() -> None:
     assert "previous_errors" not in verdict([UpstreamLost()], ["Acme"]).metadata
 

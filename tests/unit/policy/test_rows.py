@@ -1,7 +1,7 @@
-"""Every row of the routing document, sections 2 to 9, has a test that shows it, or a reason why it has none.
+"""Every row of the routing document, sections 2 to 11, has a test that shows it, or a reason why it has none.
 
 The rows are read from the document where it is there: table rows by their first words, other lines by their number
-within the section.
+within the section. The tests are those of this folder, and of all others where the corridor has a part in it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-DOCUMENT = HERE.parents[3] / "shared" / "spec" / "routing.md"
+TESTS = Path(__file__).parents[2]
+DOCUMENT = TESTS.parents[1] / "shared" / "spec" / "routing.md"
 
 ROWS: dict[str, tuple[str, ...]] = {
     # --- 2: the provider object
@@ -112,10 +112,21 @@ ROWS: dict[str, tuple[str, ...]] = {
     # --- 6: failover
     "6 #1": ("test_before_content_every_fault_of_a_provider_goes_to_the_next_endpoint",),
     "6 #2": ("test_a_fault_of_ours_or_the_callers_stops",),
-    "6 #3": ("test_every_fault_of_a_provider_moves_on_until_content_came_or_enough_was_tried",),
+    "6 #3": (
+        "test_every_fault_of_a_provider_moves_on_until_content_came_or_enough_was_tried",
+        "test_after_content_no_other_provider_is_asked_and_the_error_is_told_in_the_stream",
+    ),
+    "6 #4": ("test_the_next_model_of_the_list_answers_and_is_billed_and_named",),
     "6 #5": (
         "test_the_shortest_wait_of_all_is_told",
         "test_several_faults_become_the_one_that_tells_the_caller_most",
+        "test_a_model_that_no_provider_has_any_more_is_not_found",
+        "test_the_caller_is_told_what_the_table_says",
+    ),
+    "6 #6": ("test_fallbacks_and_models_are_read_by_either_name",),
+    "6 #7": (
+        "test_with_headers_out_failover_goes_on_and_a_final_failure_is_an_event",
+        "test_a_provider_without_a_first_token_in_time_is_given_up_for_the_next",
     ),
     # --- 7: model strings
     "7 #1": ("test_a_model_string_has_its_parts", "test_an_alias_is_the_model_and_the_plan_says_so"),
@@ -135,7 +146,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_a_service_tier_is_tried_only_where_it_is_asked_for",
     ),
     "7 :exacto": ("test_without_tools_quality_counts_only_where_it_is_asked_for",),
-    "7 :online": ("test_online_is_the_same_model_told_to_search",),
+    "7 :online": (
+        "test_online_is_the_same_model_told_to_search",
+        "test_who_can_search_is_asked_and_where_nobody_can_all_are",
+        "test_online_gives_the_model_the_providers_own_search_and_its_price_is_charged",
+    ),
     # --- 8: routers and tiers
     "8 openrouter/auto": (
         "test_auto_takes_the_configured_ranking_the_best_and_two_fallbacks",
@@ -144,6 +159,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_a_plugin_of_another_router_is_ignored",
         "test_a_session_stays_with_the_model_that_answered_while_it_is_a_candidate",
         "test_the_task_is_told_by_what_the_request_is_made_of_and_never_fails",
+        "test_a_ranking_is_learnt_from_what_was_spent_on_each_model",
+        "test_auto_follows_what_callers_spend_and_not_itself",
+        "test_a_pinned_model_is_the_one_that_the_last_assistant_message_names",
+        "test_the_older_tradeoff_is_a_ceiling_of_prices_and_the_tier_goes_before_it",
     ),
     "8 openrouter/free": ("test_free_draws_among_the_free_models_that_can_serve_the_request",),
     "8 ~author/family-latest": (
@@ -156,33 +175,55 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "8 openrouter/fusion": ("test_routers_that_are_not_here_are_refused_by_name",),
     "8 openrouter/bodybuilder": ("test_routers_that_are_not_here_are_refused_by_name",),
+    "8 #1": ("test_the_next_model_of_the_list_answers_and_is_billed_and_named",),
     "8.3 #1": ("test_a_service_tier_is_tried_only_where_it_is_asked_for",),
     "8.3 #2": (
         "test_a_service_tier_is_tried_only_where_it_is_asked_for",
         "test_flex_where_there_is_none_is_ordinary_routing",
     ),
     "9 #1": ("test_a_slug_or_name_is_every_endpoint_of_a_provider_and_a_tag_exactly_one",),
+    # --- 10: conversations
+    "10 #1": (
+        "test_the_session_counts_first_then_the_cache_key",
+        "test_account_and_model_are_part_of_the_key",
+        "test_a_conversation_that_goes_on_has_the_same_key",
+    ),
+    "10 #2": ("test_with_a_session_any_answer_sticks_and_without_one_only_a_used_cache",),
+    "10 #3": (
+        "test_only_where_a_cached_token_is_cheaper",
+        "test_order_takes_no_notice_of_it",
+        "test_an_endpoint_that_is_out_is_no_home",
+    ),
+    "10 #4": (
+        "test_a_place_is_forgotten_after_ten_minutes_without_use",
+        "test_a_session_stays_with_the_model_a_router_chose_whatever_its_prices",
+    ),
+    # --- 11: compression
+    "11 #1": (
+        "test_the_middle_goes_and_system_first_and_last_stay",
+        "test_of_more_messages_than_a_provider_takes_the_first_and_last_halves_stay",
+        "test_it_is_on_for_small_contexts_and_where_request_or_account_say_so",
+        "test_compression_relaxes_the_context_to_half_of_what_is_needed_else_the_largest",
+        "test_it_is_skipped_where_only_pictures_are_made_and_for_large_bodies_in_pieces",
+    ),
 }
 
 REASONS = {
-    "6 #4": "price and model of the answer are the corridor's: the record is of the endpoint that answered",
-    "6 #6": "`fallbacks` of /messages is read by that surface into `models`",
-    "6 #7": "keep-alive comments and timeouts are the corridor's",
     "8 private models": "there are no accounts that share a gateway without sharing its catalogue",
-    "8 #1": "the model of an answer is written by the dialects",
+    "10 #5": "no other calls than those of chat, responses and messages are routed here",
 }
 
 
 def names_of_tests() -> set[str]:
     found: set[str] = set()
-    for path in HERE.glob("test_*.py"):
+    for path in TESTS.rglob("test_*.py"):
         tree = ast.parse(path.read_text("utf-8"))
-        found |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        found |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     return found
 
 
 def rows(document: str) -> set[str]:
-    """Keys of everything that sections 2 to 9 say."""
+    """Keys of everything that sections 2 to 11 say."""
     found: set[str] = set()
     section, number = "", 0
     for line in document.splitlines():
@@ -190,7 +231,7 @@ def rows(document: str) -> set[str]:
         if heading:
             section, number = heading[1], 0
             continue
-        if not section or not 2 <= float(section.split(".")[0]) <= 9 or line.startswith("#"):
+        if not section or not 2 <= float(section.split(".")[0]) <= 11 or line.startswith("#"):
             continue
         if not line.strip() or line == "---" or re.match(r"\|[-| ]+\|$", line):
             continue
