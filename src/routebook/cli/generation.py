@@ -50,11 +50,10 @@ def show(
     if json:
         _print_json(data)
         return
-    from rich.console import Console
-
     from routebook.cli.receipt import print_receipt
+    from routebook.cli.terminal import Terminal
 
-    print_receipt(data, Console())
+    print_receipt(data, Terminal())
 
 
 @app.command(name="list")
@@ -184,9 +183,9 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(records: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from routebook.cli.terminal import Terminal
     from routebook.core.money import plain
 
     if not records:
@@ -214,7 +213,7 @@ def _print_table(records: list[dict[str, Any]]) -> None:
         )
     # A pipe has no width of its own, and a table for it must not be cut.
     width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, width=width).print(table)
+    Terminal(width=width).print(table)
 
 
 def _count(value: int | None) -> str:

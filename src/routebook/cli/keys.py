@@ -182,9 +182,9 @@ def _print_json(rows: list[tuple[Key, Usages]]) -> None:
 
 
 def _print_table(rows: list[tuple[Key, Usages]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from routebook.cli.terminal import Terminal
     from routebook.core.errors import Unauthenticated
     from routebook.core.money import plain
     from routebook.observe.clock import SystemClock
@@ -216,7 +216,7 @@ def _print_table(rows: list[tuple[Key, Usages]]) -> None:
             state += ", manages"
         account = [key.account] if several else []
         table.add_row(key.name, key.label, *account, state, limit, spent, key.created_at[:10])
-    Console(highlight=False, markup=False).print(table)
+    Terminal().print(table)
 
 
 def _with_store(config: Path | None, work: Callable[[Store], Awaitable[R]]) -> R:

@@ -125,10 +125,11 @@ def _print_json(report: Report) -> None:
 
 
 def _print_report(report: Report, chain: bool) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    from routebook.cli.terminal import Terminal
+
+    console = Terminal(soft_wrap=True)
     if not report.daybooks:
         console.print("There is no daybook yet: nothing was asked, so there is nothing to prove.")
     for check in report.checks:

@@ -69,8 +69,9 @@ def stock_now(command: str, config: Path | None) -> tuple[Loaded, Stock]:
 
 def print_table(catalog: Catalog) -> None:
     """Models as a table for people; prices in USD per million tokens, of the first endpoint."""
-    from rich.console import Console
     from rich.table import Table
+
+    from routebook.cli.terminal import Terminal
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -81,7 +82,7 @@ def print_table(catalog: Catalog) -> None:
         context = "" if model.context_length is None else f"{model.context_length:,}"
         providers = ", ".join(endpoint.tag for endpoint in model.endpoints)
         table.add_row(model.slug, providers, _per_million(model, "prompt"), _per_million(model, "completion"), context)
-    console = Console(highlight=False, markup=False)
+    console = Terminal()
     if not console.is_terminal:
         console.width = 160  # a pipe has no width: do not fold what a script reads
     console.print(table)

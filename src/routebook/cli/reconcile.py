@@ -212,12 +212,12 @@ def _plain(value: Decimal | None) -> str | None:
 
 
 def _print_report(report: Report, slug: str) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from routebook.cli.terminal import Terminal
     from routebook.ledger.reconcile import Kind
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     matched = "call by call" if report.by == "call" else "by sums of each bucket and model"
     console.print(
         Text.assemble(

@@ -147,11 +147,12 @@ def _told(each: Difference) -> dict[str, Any]:
 
 
 def _print_report(report: Repriced, dry_run: bool, carried: int) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from routebook.cli.terminal import Terminal
+
     width = None if sys.stdout.isatty() else 160
-    console = Console(highlight=False, markup=False, width=width)
+    console = Terminal(width=width)
     looked = f"{report.looked_at:,} calls: {report.changed:,} get another charge, {report.unchanged:,} keep theirs"
     console.print(Text.assemble(("Calls charged anew", "bold"), f"  {looked}, {report.left:,} left as they are."))
     if report.differences:

@@ -304,14 +304,14 @@ def _print_table(
     routing: RoutingTable,
     ranking: tuple[str, ...] | None,
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from routebook.cli.receipt_parts import clean, plain
+    from routebook.cli.terminal import Terminal
 
     width = None if sys.stdout.isatty() else 160
-    console = Console(highlight=False, markup=False, width=width)
+    console = Terminal(width=width)
     route = found.route
     how = "nobody can serve it" if route is None else route.strategy
     rules = f"balance = {routing.balance}, at most {routing.attempts} are tried"

@@ -192,11 +192,12 @@ def _ms(ns: int) -> int:
 
 
 def _print_report(report: Report, since_ns: int, until_ns: int, present: bool) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from routebook.cli.terminal import Terminal
+
     width = None if sys.stdout.isatty() else 160
-    console = Console(highlight=False, markup=False, width=width)
+    console = Terminal(width=width)
     what = "the present configuration" if present else "another policy"
     console.print(
         Text.assemble(

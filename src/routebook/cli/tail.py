@@ -103,11 +103,11 @@ async def _newest(books: Sequence[ReadOnlyDaybook], store: Store | None, which: 
 
 class _Printer:
     def __init__(self, json: bool, latency: Latency) -> None:
-        from rich.console import Console
+        from routebook.cli.terminal import Terminal
 
         self._json = json
         self._latency = latency
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = Terminal(soft_wrap=True)
 
     def show(self, call: Folded) -> None:
         from routebook.metering.record import record
