@@ -122,7 +122,7 @@ UNSAID: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("gemini", "a cache mark"): {"losses": ["cache_control"]},
     ("gemini", "one tool at a time"): {"losses": ["parallel_tool_calls"], "parallel_tool_calls": None},
-    ("gemini", "signed thoughts"): {"losses": []},  # its words travel, the signature means nothing there
+    ("gemini", "signed thoughts"): {"losses": ["reasoning_details"]},  # its words travel, its signature does not
     ("gemini", "a result with a picture"): {"losses": []},  # before Gemini 3 pictures stand beside the result
 }
 """(dialect, case) -> the losses that are recorded, and members that differ when read back; messages are looked at only

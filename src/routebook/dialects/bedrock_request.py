@@ -105,7 +105,10 @@ def _claude(call: Call, endpoint: Endpoint, claude: Claude, more: dict[str, Any]
     native = claude(call, endpoint, doubled)
     for loss in doubled.items:
         if loss.parameter.partition(".")[0] in _CLAUDES:
-            losses.unsupported(loss.parameter, loss.detail)
+            if loss.mapped:
+                losses.mapped(loss.parameter, loss.detail, agreed=loss.parameter == "reasoning.effort")
+            else:
+                losses.unsupported(loss.parameter, loss.detail)
     out: dict[str, Any] = {"maxTokens": native["max_tokens"]}
     for name, theirs in (("temperature", "temperature"), ("top_p", "topP"), ("stop_sequences", "stopSequences")):
         if name in native:

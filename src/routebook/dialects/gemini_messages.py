@@ -196,8 +196,12 @@ def _thoughts(message: Message, losses: Losses) -> tuple[list[dict[str, Any]], d
         words = detail.get("text") or detail.get("summary")
         if isinstance(words, str) and words:
             part: dict[str, Any] = {"text": words, "thought": True}
-            if own and isinstance(signature := detail.get("signature"), str):
-                part["thoughtSignature"] = signature
+            if isinstance(signature := detail.get("signature"), str) and signature:
+                if own:
+                    part["thoughtSignature"] = signature
+                else:
+                    why = "the words are sent, another provider's signature means nothing to Gemini"
+                    losses.mapped("reasoning_details", why, agreed=True)
             thoughts.append(part)
         if isinstance(data := detail.get("data"), str) and own:
             identity = detail.get("id")
