@@ -26,6 +26,8 @@ from tests.acceptance.coding import (
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
 from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
+from tests.scenarios.agents import CLAUDE_ASKS, CLAUDE_GOES_ON, skeleton
+from tests.scenarios.agents import claude_code as playbook
 
 pytestmark = pytest.mark.timeout(400)
 """The first run installs the agent."""
@@ -115,9 +117,13 @@ def test_its_own_kind_of_provider_has_its_words_as_it_said_them(
 ) -> None:
     asked = len(provider.asked)
     claude_code(desk, gateway, key, "turns/anthropic", f"Copy the note. The files of <<{desk.work}>>")
-    first, *_, last = provider.asked[asked:]
+    first, second, *_, last = provider.asked[asked:]
     assert "claude-code-20250219" in first.headers["anthropic-beta"]
     assert first.headers["anthropic-version"] == "2023-06-01"
+    for seen, messages in ((first, CLAUDE_ASKS), (second, CLAUDE_GOES_ON)):
+        assert skeleton(seen.body) == skeleton(json.loads(playbook("x", messages).body)), (
+            "our playbooks are as of today"
+        )
     assert first.body["model"] == DIALECTS["anthropic"][1]
     assert first.body["thinking"] == {"type": "adaptive", "display": "omitted"}
     assert first.body["context_management"]["edits"]

@@ -16,6 +16,8 @@ from tests.acceptance.coding import DIALECTS, NOTE, Desk, codex, configuration, 
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
 from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
+from tests.scenarios.agents import CODEX_ASKS, CODEX_GOES_ON, skeleton
+from tests.scenarios.agents import codex as playbook
 
 pytestmark = pytest.mark.timeout(400)
 """The first run installs the agent."""
@@ -114,6 +116,11 @@ def test_its_own_kind_of_provider_has_its_words_as_it_said_them(
     codex(desk, gateway, key, MODELS["openai_responses"], "Copy the note.")
     first, *_, last = provider.asked[asked:]
     body = first.body
+    for seen, items in ((first, CODEX_ASKS), (last, CODEX_GOES_ON)):
+        ours = json.loads(playbook("x", items).body)
+        # The namespace is told where the model is asked to search for it only.
+        ours["tools"] = [tool for tool in ours["tools"] if tool["type"] != "namespace"]
+        assert skeleton(seen.body) == skeleton(ours), "our playbooks are as of today"
     assert (body["store"], body["stream"], body["tool_choice"], body["parallel_tool_calls"]) == (
         False,
         True,

@@ -201,4 +201,5 @@ class Caller:
         elif frame == b"data: [DONE]":
             self._note(DONE)
         else:
-            self._note(Left("chunk", facts_of(codec.decode_exact(frame.removeprefix(b"data: ")))))
+            data = frame.partition(b"\ndata: ")[2] if frame.startswith(b"event: ") else frame.removeprefix(b"data: ")
+            self._note(Left("chunk", facts_of(codec.decode_exact(data))))
