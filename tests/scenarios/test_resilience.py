@@ -12,7 +12,21 @@ from routebook.core.money import Prices, PriceSheet
 from routebook.policy.budget import FLOOR_A_SECOND, WINDOW_SECONDS
 from routebook.testing.playbook import DONE, ENDED, Elapse, Leaves, Says, asked, begun, body, chunk, row
 from routebook.testing.upstream import Data, Lost
-from tests.support import DONE_MARK, END, JSON, SENT, SSE, Stage, answer, ask, counted, finish, refused, text
+from tests.support import (
+    DONE_MARK,
+    END,
+    JSON,
+    SENT,
+    SSE,
+    Stage,
+    answer,
+    ask,
+    chunk_of,
+    counted,
+    finish,
+    refused,
+    text,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +117,29 @@ async def test_when_the_budget_of_retries_is_spent_a_fault_is_told_at_once(stage
     for _ in range(FLOOR_A_SECOND * WINDOW_SECONDS):
         assert stage.app.fleet.budget.retry(stage.app.now_ns())
     await stage.play(ask("lab/large"), row("intent"), asked("acme"), Says(*refused(500, "oops")), *TOLD_503)
+
+
+async def test_how_tools_are_called_is_remembered_of_the_endpoint(stage: Stage) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    for name, arguments in (("look", '{"x": 1}'), ("look", '{"x": 1'), ("guess", "{}")):
+        function = {"name": name, "arguments": arguments}
+        called = chunk_of({"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "c", "function": function}]}})
+        await stage.play(
+            ask("lab/solo", tools=[tool]),
+            row("intent"),
+            asked("acme"),
+            Says(SENT, SSE, called, finish("tool_calls"), counted(10, 5), DONE_MARK, END),
+            begun(200),
+            chunk(),
+            chunk(finish="tool_calls"),
+            row("done"),
+            chunk(),
+            DONE,
+            ENDED,
+        )
+    vitals = stage.app.fleet.health.at(stage.clock.now_ns()).vitals("acme:lab/solo")
+    assert vitals is not None
+    assert (vitals.tools.ok, vitals.tools.failed) == (1, 2)
 
 
 async def test_a_conversation_stays_where_its_prompt_is_cached(stage: Stage) -> None:

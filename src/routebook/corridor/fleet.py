@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from routebook.config.settings import RoutingTable
+from routebook.core.call import Call
 from routebook.core.errors import Fault
 from routebook.corridor.attempt import Attempt
 from routebook.policy.breaker import Breakers
@@ -18,6 +19,7 @@ from routebook.policy.house import house_of
 from routebook.policy.retry import blame
 from routebook.policy.routing import Outlook
 from routebook.policy.sticky import Sticky
+from routebook.policy.tools import tools_ok
 from routebook.policy.vitals import Seen
 
 
@@ -45,18 +47,21 @@ class Fleet:
         if ranking != self.outlook.ranking:
             self.outlook = replace(self.outlook, ranking=ranking)
 
-    def answered(self, attempt: Attempt) -> None:
-        """The attempt's answer has ended well."""
+    def answered(self, attempt: Attempt, call: Call) -> None:
+        """The attempt's answer to that call has ended well."""
         endpoint, sent_ns, first_ns, now_ns = attempt.endpoint, attempt.sent_ns, attempt.first_ns, attempt.ended_ns
         assert now_ns is not None, "it has ended"
         if self.breakers.of:
             self.breakers.succeeded(endpoint.id, now_ns)
-        if attempt.meter.finish_reason == "error":
+        meter = attempt.meter
+        if meter.finish_reason == "error":
             self.health.record(Seen(endpoint.id, now_ns, False))
         elif sent_ns is not None and first_ns is not None:
-            usage = attempt.meter.usage
-            seen = Seen(endpoint.id, now_ns, True, first_ns - sent_ns, now_ns - sent_ns, usage.completion)
-            self.health.record(seen)
+            took_ns, tokens = now_ns - sent_ns, meter.usage.completion
+            tool_ok = None
+            if meter.tool_calls is not None and meter.finish_reason == "tool_calls":
+                tool_ok = tools_ok(call, meter.tool_calls.values())
+            self.health.record(Seen(endpoint.id, now_ns, True, first_ns - sent_ns, took_ns, tokens, False, tool_ok))
 
     def failed(self, attempt: Attempt, fault: Fault, now_ns: int, seed: int) -> None:
         """The attempt ended with that fault, before its first content or after it."""

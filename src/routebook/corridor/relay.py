@@ -22,7 +22,7 @@ async def relay(entry: Entry, attempt: Attempt) -> None:
     except BaseException:
         app.fleet.left(attempt, app.now_ns())
         raise
-    app.fleet.answered(attempt)
+    app.fleet.answered(attempt, entry.call)
     _stay(entry, attempt)
 
 

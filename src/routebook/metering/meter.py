@@ -6,10 +6,19 @@ from collections.abc import Callable
 
 import msgspec
 
-from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, Whole
+from routebook.core.events import Counted, Delta, Event, Failed, Finish, Plain, Start, ToolDelta, Whole
 from routebook.core.usage import COUNT_MAX, Usage
 
 _NOTHING = Usage()
+
+
+class Called(msgspec.Struct):
+    """One tool call of the answer, as far as it came."""
+
+    type: str
+    name: str | None = None
+    pieces: list[str] = []
+    """of its arguments"""
 
 
 class Meter(msgspec.Struct, eq=False):
@@ -29,6 +38,8 @@ class Meter(msgspec.Struct, eq=False):
     """UTF-8 bytes of text, reasoning, refusals and tool arguments"""
     media: int = 0
     """images in the answer, plus one if it has audio"""
+    tool_calls: dict[tuple[int, int], Called] | None = None
+    """by choice and place in it; None if there was none"""
     _usage: Usage = _NOTHING
     _reported: bool = False
     _late: Callable[[], Counted] | None = None
@@ -128,10 +139,21 @@ class Meter(msgspec.Struct, eq=False):
                 size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         for tool in delta.tool_calls or ():
             size += len(tool.arguments.encode("utf-8", "surrogatepass")) + len(tool.name or "")
+            self._call(delta.index, tool)
         self.delivered_bytes += size
         self.media += len(delta.images or ())
         if delta.audio and not self.media:
             self.media = 1
+
+    def _call(self, choice: int, piece: ToolDelta) -> None:
+        calls = self.tool_calls
+        if calls is None:
+            calls = self.tool_calls = {}
+        called = calls.get((choice, piece.index))
+        if called is None:
+            called = calls[choice, piece.index] = Called(piece.type)
+        called.name = called.name or piece.name
+        called.pieces.append(piece.arguments)
 
     def _finish(self, finish: Finish) -> None:
         # Of several choices the first to end names the reason, unless a later one failed.

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from routebook.core.errors import UpstreamLost
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Start, ToolDelta, Whole
 from routebook.core.usage import COUNT_MAX, Usage
-from routebook.metering.meter import Meter
+from routebook.metering.meter import Called, Meter
 
 
 def fed(*events: Event) -> Meter:
@@ -26,6 +26,25 @@ def test_text_reasoning_refusals_and_tool_arguments_are_counted_in_bytes_of_utf8
         Delta(tool_calls=[ToolDelta(0, name="look", arguments='{"x":"ü"}')]),
     )
     assert (meter.frames, meter.delivered_bytes) == (4, 7 + 2 + 2 + 4 + 10)
+
+
+def test_tool_calls_are_put_together_by_choice_and_place() -> None:
+    pieces = (
+        ToolDelta(0, "a", "look", '{"x"'),
+        ToolDelta(1, "b", "find"),
+        ToolDelta(0, arguments=": 1}"),
+        ToolDelta(1, arguments="{}"),
+    )
+    meter = fed(
+        *[Delta(tool_calls=[piece]) for piece in pieces],
+        Delta(index=1, tool_calls=[ToolDelta(0, "c", "run", "x", "custom")]),
+    )
+    assert meter.tool_calls == {
+        (0, 0): Called("function", "look", ['{"x"', ": 1}"]),
+        (0, 1): Called("function", "find", ["", "{}"]),
+        (1, 0): Called("custom", "run", ["x"]),
+    }
+    assert fed(Delta(text="Hi")).tool_calls is None
 
 
 def test_a_role_alone_is_no_content() -> None:

@@ -81,6 +81,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "5.2 #2": ("test_an_explicit_sort_by_price_throughput_or_latency_beats_exacto",),
     "5.3 #1": (
+        "test_how_tools_are_called_is_remembered_of_the_endpoint",
+        "test_every_call_names_a_tool_that_was_offered_with_an_object",
         "test_with_fewer_than_four_providers_nobody_is_put_back",
         "test_too_few_requests_are_insufficient_data",
         "test_without_tools_quality_counts_only_where_it_is_asked_for",
