@@ -88,6 +88,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     images: list[dict[str, Any]] | None = None
     audio: dict[str, Any] | None = None
     cache_control: CacheControl | None = None
+    configuration_update: Any = None
+    """as a caller of the chat API sent it; its surface takes it out, no provider's dialect meets it"""
 
 
 class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from routebook.core.call import CacheControl, FilePart, FunctionCall, ImageUrl, Loss, Message, Part, ToolCall
 from routebook.core.errors import BadRequest
+from routebook.dialects import efforts
 from routebook.dialects.anthropic_fold import FORMAT
 from routebook.dialects.sealing import unseal
 from routebook.wire import codec
@@ -42,6 +43,7 @@ class Block(msgspec.Struct, gc=False):
     name: str | None = None
     input: msgspec.Raw = _NO_INPUT
     tool_use_id: str | None = None
+    tool_name: str | None = None
     content: str | list[Block] | dict[str, Any] | None = None
     is_error: bool | None = None
     thinking: str | None = None
@@ -53,11 +55,18 @@ class Block(msgspec.Struct, gc=False):
     cache_control: CacheControl | None = None
 
 
+class TurnOutput(msgspec.Struct, gc=False):
+    """What an empty system message changes from its place on."""
+
+    effort: str | None = None
+
+
 class Turn(msgspec.Struct, gc=False):
     """One message of the request."""
 
     role: str
     content: str | list[Block] | None = None
+    output_config: TurnOutput | None = None
 
 
 class Asked:
@@ -66,6 +75,8 @@ class Asked:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.untold: list[Loss] = []
+        self.changed: efforts.Change | None = None
+        """the last change of the effort"""
 
     def system(self, content: str | list[Block] | None) -> None:
         """The `system` member. Raises BadRequest."""
@@ -81,6 +92,11 @@ class Asked:
         if turn.role not in ("user", "assistant", "system"):
             raise BadRequest(f"{at}.role: `{turn.role[:40]}` is not one of user, assistant, system.")
         content = turn.content
+        changed = turn.output_config.effort if turn.output_config is not None and turn.role == "system" else None
+        if changed is not None:
+            self.changed = efforts.change({"reasoning": {"effort": changed}}, f"{at}.output_config")
+            if not content:
+                return
         if content is None:
             raise BadRequest(f"{at}.content: missing; send a text or a list of blocks.")
         if isinstance(content, str):
@@ -157,6 +173,11 @@ class Asked:
             return [Part("text", text=f"{head}\n{said}".strip(), cache_control=block.cache_control)]
         if not kind:
             raise BadRequest(f"{at}.type: missing; every block has a type.")
+        if kind == "tool_reference" and block.tool_name is not None:
+            # A tool that was found: it stands among the tools, and whoever looked for it wants to read its name.
+            self.untold.append(Loss(at, "a reference to a tool is said as text", mapped=True))
+            told = codec.encode({"type": kind, "tool_name": block.tool_name}).decode()
+            return [Part("text", text=told, cache_control=block.cache_control)]
         self.lost(at, f"a block of type {kind[:60]} means nothing there")
         return []
 

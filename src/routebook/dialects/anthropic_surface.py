@@ -206,13 +206,18 @@ def _fallbacks(wish: _Body) -> list[str] | None:
 
 def _chat(wish: _Body, asked: Asked) -> Chat:
     choice, parallel = _tool_choice(wish.tool_choice)
+    tools = _tools(wish.tools, asked)
+    if tools is None:
+        choice = parallel = None  # none is left that could be chosen
     output = wish.output_config or _Output()
     if output.task_budget is not None:
         asked.lost("output_config.task_budget", "there is no budget for a whole task there")
-    reasoning, verbosity = _reasoning(wish, output.effort)
+    if asked.changed is not None:
+        asked.untold.append(asked.changed.loss())
+    reasoning, verbosity = _reasoning(wish, output.effort if asked.changed is None else asked.changed.effort)
     return Chat(
         messages=asked.messages,
-        tools=_tools(wish.tools, asked),
+        tools=tools,
         tool_choice=choice,
         parallel_tool_calls=parallel,
         response_format=_format(output.format or wish.output_format),

@@ -196,6 +196,9 @@ def _full(call: Call, known: Known, losses: Losses) -> bytes:
     quirks = known.quirks
     body: dict[str, Bytes] = {"model": known.model}
     allowed = _Allowed(known, losses)
+    if call.surface == "openai_chat":
+        for loss in call.untold:  # what this API's callers can say and its providers cannot be told
+            losses.mapped(loss.parameter, loss.detail)
     for name, value in members.items():
         if name in _REASONING:
             continue

@@ -14,7 +14,7 @@ import msgspec
 
 from routebook.core.call import CacheControl, Call, Chat, Message, ProviderWish, ReasoningWish, Tool
 from routebook.core.errors import BadRequest, Fault
-from routebook.dialects import asking
+from routebook.dialects import asking, efforts
 from routebook.dialects.asking import Effort, Penalty, Positive, Temperature, Unit
 from routebook.dialects.base import Writer
 from routebook.dialects.openai_chat.common_request import BYTES_MAX, common_call
@@ -131,8 +131,9 @@ class ChatSurface:
         messages = _messages(wish)
         if wish.messages is None:
             raw["messages"] = codec.Raw(codec.encode(messages))
+        messages, raw["messages"], changed = efforts.taken_out(messages, raw["messages"])
         model, models = asking.models(wish.model, wish.models)
-        chat = _chat(wish, messages)
+        chat = _chat(wish, messages, changed)
         media, audio = asking.media(messages)
         return Call(
             surface=self.name,
@@ -149,6 +150,7 @@ class ChatSurface:
             media_prompt=media,
             audio_prompt=audio,
             ignored=asking.ignored(raw, _IGNORED, [tool.type for tool in wish.tools or ()]),
+            untold=() if changed is None else (changed.loss(),),
         )
 
     def writer(self, call: Call) -> Writer:
@@ -182,7 +184,7 @@ def _messages(wish: _Body) -> list[Message]:
             raise BadRequest(f"messages[{place}].role: `{message.role[:40]}` is not one of {', '.join(_ROLES)}.")
         if message.role == "tool" and not message.tool_call_id:
             raise BadRequest(f"messages[{place}].tool_call_id: missing; name the tool call that this answers.")
-        if message.role != "assistant" and message.content is None:
+        if message.role != "assistant" and message.content is None and message.configuration_update is None:
             raise BadRequest(f"messages[{place}].content: missing; send a text or a list of parts.")
         for at, part in enumerate(message.content if isinstance(message.content, list) else ()):
             if part.type in _FILLED and getattr(part, part.type) is None:
@@ -194,11 +196,11 @@ _SIMPLE = frozenset(_ROLES) - {"tool"}
 _FILLED = frozenset({"text", "image_url", "input_audio", "video_url", "input_video", "file"})
 
 
-def _chat(wish: _Body, messages: list[Message]) -> Chat:
+def _chat(wish: _Body, messages: list[Message], changed: efforts.Change | None) -> Chat:
     _check_members(wish)
     values = list(msgspec.structs.astuple(wish)[:_CHAT])
     values[0] = messages
-    values[_REASONING_AT] = _reasoning(wish)
+    values[_REASONING_AT] = efforts.wished(_reasoning(wish), changed)
     if wish.max_completion_tokens is not None:
         values[_MAX_TOKENS_AT] = wish.max_completion_tokens
     if isinstance(wish.stop, str):

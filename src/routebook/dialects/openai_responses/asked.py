@@ -14,7 +14,7 @@ import msgspec
 
 from routebook.core.call import CacheControl, Call, Chat, Loss, Message, ProviderWish, ReasoningWish
 from routebook.core.errors import BadRequest
-from routebook.dialects import asking
+from routebook.dialects import asking, efforts
 from routebook.dialects.asking import Effort, Penalty, Positive, Temperature, Unit
 from routebook.dialects.openai_responses.items import read_items
 from routebook.dialects.openai_responses.parts import NAME
@@ -147,6 +147,7 @@ def _check(wish: _Body) -> None:
 
 def _chat(wish: _Body, untold: list[Loss]) -> Chat:
     messages: list[Message] = []
+    changed: efforts.Change | None = None
     if wish.instructions:
         messages.append(Message("system", wish.instructions))
     tools = read_tools(wish.tools or [], "tools", untold)
@@ -155,6 +156,7 @@ def _chat(wish: _Body, untold: list[Loss]) -> Chat:
     elif wish.input:
         found = read_items(wish.input, untold)
         messages += found.messages
+        changed = found.changed
         known = {tool.function.name for tool in tools if tool.function is not None}
         tools += [tool for tool in found.tools if tool.function is not None and tool.function.name not in known]
     elif wish.prompt is None and wish.instructions is None:
@@ -168,7 +170,7 @@ def _chat(wish: _Body, untold: list[Loss]) -> Chat:
         tool_choice=choice if tools else None,
         parallel_tool_calls=wish.parallel_tool_calls if tools else None,
         response_format=form,
-        reasoning=_reasoning(wish.reasoning, untold),
+        reasoning=efforts.wished(_reasoning(wish.reasoning, untold), changed),
         temperature=wish.temperature,
         top_p=wish.top_p,
         top_k=wish.top_k,

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from msgspec.structs import replace
+
 from routebook.core.call import Call, Chat, Losses
 from routebook.core.catalog import Endpoint
 from routebook.dialects.openai_responses import turns, wishes
@@ -102,7 +104,7 @@ class _Request:
                 body[name] = value
         body["input"] = own_input(call, self._quirks.router, self._losses)
         own = call.raw.get("reasoning")
-        self._common(codec.decode_exact(bytes(own)) if own is not None and bytes(own) != _NULL else {})
+        self._common(codec.decode_exact(bytes(own)) if own is not None and bytes(own) != _NULL else {}, as_came=True)
         for name in ("user", "safety_identifier"):
             if (said := call.raw.get(name)) is not None and bytes(said) != _NULL:
                 self._person(name, str(codec.decode(bytes(said))))
@@ -140,7 +142,7 @@ class _Request:
             self._person("safety_identifier", call.user)
         return body
 
-    def _common(self, own: dict[str, Any]) -> None:
+    def _common(self, own: dict[str, Any], *, as_came: bool = False) -> None:
         body, chat = self._body, self._call.chat
         body["store"] = False
         if self._call.stream:
@@ -148,6 +150,8 @@ class _Request:
         if chat.max_tokens is not None and self._allowed("max_output_tokens"):
             body["max_output_tokens"] = chat.max_tokens
         wish = chat.reasoning
+        if as_came and wish is not None:  # an item of the input may have changed the effort, which is told there
+            wish = replace(wish, effort=own.get("effort"), max_tokens=own.get("max_tokens"), enabled=own.get("enabled"))
         if wish is None:
             if own:
                 body["reasoning"] = own

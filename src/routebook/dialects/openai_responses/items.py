@@ -24,6 +24,7 @@ from routebook.core.call import (
     VideoUrl,
 )
 from routebook.core.errors import BadRequest
+from routebook.dialects import efforts
 from routebook.dialects.openai_responses.parts import FORMAT
 from routebook.dialects.openai_responses.sealed import opened
 from routebook.dialects.openai_responses.tools import INPUT, read_tools
@@ -41,6 +42,8 @@ class Read(msgspec.Struct):
     messages: list[Message]
     tools: list[Tool]
     """of `additional_tools`"""
+    changed: efforts.Change | None
+    """the last change of the effort"""
 
 
 def read_items(items: list[Any], untold: list[Loss]) -> Read:
@@ -51,13 +54,16 @@ def read_items(items: list[Any], untold: list[Loss]) -> Read:
             raise BadRequest(f"input[{place}]: expected an item, an object with a `type` or a `role`.")
         reader.add(item, f"input[{place}]")
     reader.close()
-    return Read(reader.messages, reader.tools)
+    if reader.changed is not None:
+        untold.append(reader.changed.loss())
+    return Read(reader.messages, reader.tools, reader.changed)
 
 
 class _Reader:
     def __init__(self, untold: list[Loss]) -> None:
         self.messages: list[Message] = []
         self.tools: list[Tool] = []
+        self.changed: efforts.Change | None = None
         self._untold = untold
         self._thoughts: list[Item] = []
         """reasoning details of the turn that is being put together"""
@@ -86,6 +92,8 @@ class _Reader:
             if not isinstance(rows, list):
                 raise BadRequest(f"{at}.tools: missing; send a list of tools.")
             self.tools += read_tools([row for row in rows if isinstance(row, dict)], f"{at}.tools", self._untold)
+        elif kind == efforts.MEMBER:
+            self.changed = efforts.change(item, at)
         elif isinstance(kind, str) and kind:
             self._untold.append(Loss(at, f"{kind[:60]} is an item of the responses API alone"))
         else:
