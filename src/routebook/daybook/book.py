@@ -326,7 +326,9 @@ class FileDaybook:
         """Go on in the next segment, which begins with the batch. Where that fails the old one is written on, and the
         next flush tries again."""
         closed = self._segment
-        since = self._since(self._open.difference(n for n, _, state, _, _ in batch if state == State.INTENT))
+        # A call that ends with this batch is open no more, and yet its intent may be in an older segment.
+        ending = {n for n, _, state, _, _ in batch if state in _TERMINAL}
+        since = self._since((self._open | ending).difference(n for n, _, state, _, _ in batch if state == State.INTENT))
         header = Header(self.name, closed.number + 1, self._seq, self._next, since, self._clock.now_ns(), self._digest)
         try:
             segment = begin(self._folder, fresh, header)

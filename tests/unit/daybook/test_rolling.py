@@ -232,6 +232,32 @@ def test_an_open_call_keeps_the_segment_that_has_its_intent(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+def test_a_call_that_ends_with_the_first_commit_of_a_segment_keeps_the_one_that_has_its_intent(tmp_path: Path) -> None:
+    async def run() -> tuple[Intent, int]:
+        book = FileDaybook(tmp_path, sizes=SMALL)
+        await roll(book)
+        long = intent(book.next_n(), book.name)
+        await book.open(long)
+        begun = book._segment.number
+        while book._segment.size <= SMALL.segment_bytes:
+            await one_call(book)
+        await until(lambda: book._keeper.fresh is not None)
+        before = book._seq
+        await book.close(long.id, long.n, State.DONE, outcome())
+        assert book._segment.number == begun + 1
+        # Whoever ships its end next asks for its intent.
+        book.shipped(before)
+        await book.aclose()
+        return long, begun
+
+    long, begun = asyncio.run(run())
+    with ReadOnlyDaybook(tmp_path, folder.names(tmp_path)[0]) as reader:
+        assert folder.segments(reader.path) == [begun, begun + 1]
+        found = reader.read(long.n)
+        assert found is not None
+        assert (found.intent, found.state) == (long, State.DONE)
+
+
 def test_an_orphan_whose_intent_is_segments_back_is_interrupted_at_the_next_start(tmp_path: Path) -> None:
     async def die() -> tuple[Intent, int]:
         book = FileDaybook(tmp_path, sizes=SMALL)
