@@ -191,7 +191,15 @@ def test_a_thinking_config_is_a_wish_for_reasoning(config: Body | None, wish: Re
     ],
 )
 def test_every_mode_of_calling_is_read(config: Body, choice: Any) -> None:
-    assert call(toolConfig={"functionCallingConfig": config}).chat.tool_choice == choice
+    asked = call(toolConfig={"functionCallingConfig": config}, tools=[{"functionDeclarations": [WEATHER]}])
+    assert asked.chat.tool_choice == choice
+
+
+def test_nothing_is_chosen_where_no_function_is() -> None:
+    """OpenAI refuses a choice without tools; Gemini's own callers' words stay as they are."""
+    asked = call(toolConfig={"functionCallingConfig": {"mode": "AUTO"}}, tools=[{"googleSearch": {}}])
+    assert (asked.chat.tools, asked.chat.tool_choice) == (None, None)
+    assert sent(asked)[0]["toolConfig"] == {"functionCallingConfig": {"mode": "AUTO"}}
 
 
 def test_an_openapi_schema_becomes_json_schema() -> None:

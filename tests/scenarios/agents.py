@@ -78,6 +78,29 @@ CLAUDE_GOES_ON: list[dict[str, Any]] = [
 """Its second request: the answer's blocks as they came, and what the tool gave back."""
 
 
+CLAUDE_SEARCHES: list[dict[str, Any]] = [
+    *CLAUDE_GOES_ON[:2],
+    {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "toolu_1", "name": "ToolSearch", "input": {"query": "select:Write"}}],
+    },
+    {
+        "role": "user",
+        "content": [
+            {
+                "type": "tool_result",
+                "tool_use_id": "toolu_1",
+                "content": [{"type": "tool_reference", "tool_name": "Write"}],
+                **MARK,
+            }
+        ],
+    },
+]
+"""What it sends after it looked for a tool: the result names tools that stand in `tools` from now on."""
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+"""The one tool of the call that it makes to search the Web; its `tool_choice` is auto."""
+
+
 def claude_code(slug: str, messages: list[dict[str, Any]] = CLAUDE_ASKS, **members: Any) -> Request:
     """One request of Claude Code's."""
     body = {

@@ -14,12 +14,14 @@ from tests.scenarios.agents import (
     ACCOUNT,
     BETAS,
     CLAUDE_GOES_ON,
+    CLAUDE_SEARCHES,
     CLAUDE_TOOLS,
     CODEX_ASKS,
     CODEX_GOES_ON,
     CODEX_TOOLS,
     PATCH,
     SESSION,
+    WEB_SEARCH,
     claude_code,
     codex,
 )
@@ -121,6 +123,41 @@ async def test_claude_codes_conversation_reaches_a_provider_of_another_kind(stag
     assert not {"thinking", "tools", "system", "messages"} & set(lost)
 
 
+async def test_tools_that_it_found_are_named_to_a_provider_that_does_not_know_references(stage: Stage) -> None:
+    await stage.play(
+        claude_code("lab/solo", CLAUDE_SEARCHES),
+        row("intent"),
+        asked("acme"),
+        Says(SENT, SSE, text("Ok.")),
+        begun(200),
+        *events(*MESSAGE[:3]),
+        Says(finish(), counted(100, 2), DONE_MARK, END),
+        row("done"),
+        *events(*MESSAGE[3:]),
+        ENDED,
+    )
+    result = sent(stage)["messages"][-1]
+    assert (result["role"], json.loads(result["content"])) == ("tool", {"type": "tool_reference", "tool_name": "Write"})
+
+
+async def test_its_search_of_the_web_asks_for_no_tool_where_there_is_none(stage: Stage) -> None:
+    """OpenAI refuses `tool_choice` and `parallel_tool_calls` without tools."""
+    await stage.play(
+        claude_code("lab/solo", tools=[WEB_SEARCH], tool_choice={"type": "auto", "disable_parallel_tool_use": True}),
+        row("intent"),
+        asked("acme"),
+        Says(SENT, SSE, text("Ok.")),
+        begun(200),
+        *events(*MESSAGE[:3]),
+        Says(finish(), counted(100, 2), DONE_MARK, END),
+        row("done"),
+        *events(*MESSAGE[3:]),
+        ENDED,
+    )
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & sent(stage).keys()
+    assert "tools[0]" in [loss["parameter"] for loss in stage.record["routebook"]["losses"]]
+
+
 # --- Codex ------------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +227,8 @@ async def test_each_of_codexs_tools_alone_is_taken(stage: Stage, place: int) -> 
         DONE,
         ENDED,
     )
+    got = sent(stage)
+    assert ("tools" in got) == ("tool_choice" in got) == ("parallel_tool_calls" in got)
 
 
 @pytest.mark.parametrize("members", [{"a_member_of_tomorrow": {"x": 1}}, {"stream_options": {"new": True}}])

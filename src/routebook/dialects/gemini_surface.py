@@ -205,11 +205,11 @@ def _asked(wish: _Body) -> Asked:
 
 
 def _chat(wish: _Body, config: _Config, asked: Asked) -> Chat:
-    tools = _tools(wish.tools, asked)
+    tools, chosen = _tools(wish.tools, asked), _tool_choice(wish.tool_config)
     return Chat(
         messages=asked.messages,
         tools=tools,
-        tool_choice=_tool_choice(wish.tool_config),
+        tool_choice=chosen if tools else None,
         response_format=_format(config, asked),
         reasoning=_reasoning(config.thinking_config),
         temperature=config.temperature,
