@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
+import socket
 from typing import Any
 
 import pytest
@@ -105,34 +107,34 @@ async def test_bytes_that_arrive_while_idle_end_the_connection() -> None:
         assert server.accepted == 2
 
 
-async def test_a_connection_is_checked_for_bytes_the_loop_has_not_read_yet() -> None:
-    """The end of file is in the kernel when the request is sent: the check must see it, not the retry."""
-    go, closed = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("what", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"], ids=["eof", "bytes"])
+async def test_what_is_in_the_kernel_when_a_request_is_sent_is_seen_before_it_leaves(what: bytes) -> None:
+    """The loop has not heard of it; the request goes out on another connection, and no retry is spent on that."""
+    peers: list[Peer] = []
+    requests: list[int] = []
 
     async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.write(OK)
-        if peer.number == 1:
-            await go.wait()
-            peer.writer.close()
-            await peer.writer.wait_closed()
-            closed.set()
-        else:
-            await peer.gone()
+        peers.append(peer)
+        while True:
+            await peer.request()
+            requests.append(peer.number)
+            await peer.write(OK)
 
     async with serve(script) as server, client_of(Client()) as client:
         await ask(client, post(server))
-        pool = next(iter(client._pools.values()))
-        connection = next(iter(pool.open))
-        assert connection.transport is not None
-        connection.transport.pause_reading()  # stands for a loop that is busy with something else
-        go.set()
-        await closed.wait()
+        sock = peers[0].writer.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(sock.fileno())) as other:
+            if what:
+                other.send(what)
+            else:
+                other.shutdown(socket.SHUT_WR)
         recorder, line = send(client, post(server))
+        assert line.reused
         await recorder.wait()
         assert recorder.body == b"ok"
-        assert not line.retried
-        assert server.accepted == 2
+        assert recorder.order == ["sent", "head", "data", "end"]
+        assert (line.reused, line.retried) == (False, False)
+        assert requests == [1, 2]
 
 
 def _die_on_reuse(how: str, seen: list[int]) -> Script:

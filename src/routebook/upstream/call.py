@@ -37,7 +37,7 @@ class Call(msgspec.Struct, eq=False):
     """Whether the request has gone out; the sink heard of it at the same moment."""
     wrote_at: float = 0.0
     reused: bool = False
-    """Whether the request went out on a connection that had carried another one."""
+    """Whether the request is on a connection that had carried another one."""
     retried: bool = False
     """Whether a dead reused connection was replaced: the provider may have seen the request twice."""
 

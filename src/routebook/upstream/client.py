@@ -13,6 +13,7 @@ import contextlib
 import functools
 import socket
 import ssl
+from collections.abc import Callable
 
 from routebook.core.errors import UpstreamFault, UpstreamLost
 from routebook.upstream.call import Call
@@ -143,8 +144,9 @@ class Client:
         task.add_done_callback(functools.partial(self._dialed, pool))
 
     def _redial(self, pool: Pool, call: Call) -> None:
-        """A reused connection died in silence: once more, on a fresh one."""
-        call.retried = True
+        """A reused connection died in silence, or before the request had left: once more, on a fresh one."""
+        call.reused = False
+        call.retried = call.wrote
         if self._closed:
             call.lose(UpstreamLost("The gateway is shutting down; send the request again."))
         else:
@@ -152,7 +154,7 @@ class Client:
 
     async def _connect(self, pool: Pool, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        outbox = self._outbox = self._outbox or Outbox(loop.call_soon)
+        outbox = self._outbox = self._outbox or Outbox(_after_a_look(loop))
         kind = Secure if pool.origin[0] == "https" else Plain
 
         def make(sock: socket.socket) -> Connection:
@@ -203,3 +205,14 @@ class Client:
                 self._targets.forget(origin)
         if self._pools:
             self._schedule_sweep()
+
+
+def _after_a_look(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], object]:
+    """Calls back when the loop has looked at its sockets, and who waits for them has heard of it.
+
+    uvloop (0.23) does that between two rounds of what is ready. asyncio's own loops hang what they find on to what is
+    ready, behind what was there before: there it takes a second round.
+    """
+    if type(loop).__module__.partition(".")[0] == "uvloop":
+        return loop.call_soon
+    return lambda flush: loop.call_soon(loop.call_soon, flush)

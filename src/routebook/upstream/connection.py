@@ -5,7 +5,9 @@ header or a chunk costs no Python frame. The sink is called after the parser has
 `data`, and nothing a sink does (closing, sending the next request) can happen in the middle of a parse.
 
 States: idle (`call` is None), busy (`call` is set), gone (the socket is closed or closing). Whatever arrives while idle
-ends the connection: it belongs to no request.
+ends the connection: it belongs to no request. The same holds while a request waits in the outbox, and the loop looks at
+its sockets before that is emptied: so a connection that the provider has closed, or has said something strange on, is
+found out before the request leaves, without a system call to ask for it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import operator
-import select
 import socket
 import struct
 from collections.abc import Callable
@@ -87,7 +88,6 @@ class Connection(asyncio.BaseProtocol):
         "gone",
         "on_body",
         "on_header",
-        "stirred",
         "transport",
     )
 
@@ -97,12 +97,6 @@ class Connection(asyncio.BaseProtocol):
         self._home = home
         self._sock: socket.socket | None = sock
         self.transport: asyncio.Transport | None = None
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        self.stirred: Callable[[int], list[tuple[int, int]]] = poll.poll
-        """Asked with 0 before each reuse: something is there to read, or the other side is gone. One system call, which
-        the loop cannot spare us: it has heard of nothing that came since its last look, and what is then taken for the
-        answer to the next request would be somebody else's."""
         self.call: Call | None = None
         self.gone = False
         self.expires = 0.0
@@ -130,8 +124,8 @@ class Connection(asyncio.BaseProtocol):
     # What the pool and the call do with it
 
     def start(self, call: Call, payload: Payload, now: float) -> bool:
-        """Have the request of `call` written when this turn of the loop is over. False if the connection has died
-        meanwhile; then nothing will be."""
+        """Have the request of `call` written when the loop has looked at its sockets once more. False if the connection
+        has died meanwhile; then nothing will be."""
         transport = self.transport
         if self.gone or transport is None or transport.is_closing():
             return False
@@ -281,7 +275,7 @@ class Connection(asyncio.BaseProtocol):
         if call is None:
             return
         call.connection = None
-        if call.reused and not call.retried:
+        if call.reused:
             self._home.redial(call)
         else:
             call.lose(UpstreamLost(f"{call.label} answered before it was asked; check its base_url.", sent=call.wrote))
@@ -406,7 +400,7 @@ class Connection(asyncio.BaseProtocol):
             call.lose(UpstreamLost(f"{call.label} cut its answer off {cause}; try again."))
         elif self._begun:
             call.lose(UpstreamLost(f"{call.label} cut the head of its answer off {cause}; try again."))
-        elif call.reused and not call.retried and self._loop.time() - call.wrote_at <= RETRY_WINDOW:
+        elif call.reused and self._loop.time() - call.wrote_at <= RETRY_WINDOW:
             self._home.redial(call)
         else:
             message = f"{call.label} closed the connection without an answer {cause}; try again."

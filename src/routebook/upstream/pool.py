@@ -46,11 +46,11 @@ class Pool:
         return len(self.open) + len(self.dialing)
 
     def reuse(self, call: Call, payload: Payload, now: float) -> bool:
-        """Start it on the idle connection used last that is still good; what else is found on the way is closed."""
+        """Start it on the idle connection used last whose time is not over; what else is found on the way is closed."""
         waiting = self.waiting
         while waiting:
             connection = waiting.pop()
-            if now < connection.expires and not connection.stirred(0) and connection.start(call, payload, now):
+            if now < connection.expires and connection.start(call, payload, now):
                 return True
             connection.discard()
         return False
