@@ -18,7 +18,7 @@ TURN = {
 MODEL = "scripted/plain"
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("/api/v1/chat/completions", {"model": MODEL, "messages": HI, "plugins": [{"id": "web"}]}, "lost=plugins"),
+    ("/api/v1/chat/completions", {"model": MODEL, "messages": HI, "plugins": [{"id": "web-fetch"}]}, "lost=plugins"),
     ("/api/v1/completions", {"model": MODEL, "prompt": "Hi", "suffix": "!"}, "lost=suffix"),
     ("/api/v1/responses", {"model": MODEL, "input": "Hi", "truncation": "auto"}, "lost=truncation"),
     ("/api/v1/messages", {"model": MODEL, "max_tokens": 9, "messages": HI, "container": "c"}, "lost=container"),

@@ -79,13 +79,13 @@ async def test_a_free_model_holds_nothing(stage: Stage) -> None:
 
 
 async def test_what_the_gateway_ignores_comes_before_what_the_route_loses(stage: Stage) -> None:
-    found = plan(stage, "lab/mix", plugins=[{"id": "web"}], provider={"options": {"acme": {"x": 1}}})
+    found = plan(stage, "lab/mix", plugins=[{"id": "web-fetch"}], provider={"options": {"acme": {"x": 1}}})
     assert [loss.parameter for loss in found.losses] == ["plugins", "provider.options"]
 
 
 async def test_a_required_parameter_that_the_gateway_ignores_is_a_404_that_names_it(stage: Stage) -> None:
     with pytest.raises(NotFound, match="plugins"):
-        plan(stage, "lab/mix", plugins=[{"id": "web"}], provider={"require_parameters": True})
+        plan(stage, "lab/mix", plugins=[{"id": "web-fetch"}], provider={"require_parameters": True})
 
 
 @pytest.mark.parametrize(("accepted_ns", "sheet", "bound"), [(999, CHEAP, 1), (1000, DEAR, 5)])
