@@ -169,8 +169,19 @@ async def thinking(model: Any) -> dict[str, Any]:
     return {"thoughts": thoughts, "output": second.output, "answers": answers(second.all_messages())}
 
 
-async def picture(model: Any) -> dict[str, Any]:
-    result = await Agent(model).run(["What is this?", BinaryContent(_png(), media_type="image/png")])
+async def changed_effort(model: Any) -> dict[str, Any]:
+    """The second turn wants more thought; models that Pydantic AI trusts with it are told in the conversation."""
+    agent = Agent(model, model_settings={"max_tokens": 8000})
+    first = await agent.run("Think. [[completion=9]]", model_settings={"thinking": "low"})
+    second = await agent.run(
+        "Harder. [[completion=8]]", message_history=first.all_messages(), model_settings={"thinking": "high"}
+    )
+    return {"output": second.output, "answers": answers(second.all_messages())}
+
+
+async def picture_and_document(model: Any) -> dict[str, Any]:
+    page = BinaryContent(b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer <<>>\n%%EOF\n", media_type="application/pdf")
+    result = await Agent(model).run(["What is this?", BinaryContent(_png(), media_type="image/png"), page])
     return {"output": result.output, "answers": answers(result.all_messages())}
 
 
@@ -207,12 +218,13 @@ STEPS: tuple[Callable[[Any], Awaitable[dict[str, Any]]], ...] = (
     streamed_text,
     streamed_agent,
     thinking,
-    picture,
+    changed_effort,
+    picture_and_document,
     faults,
 )
 
 
-ABLE = {"supports_json_schema_output": True, "supports_thinking": True}
+ABLE = {"supports_json_schema_output": True, "supports_thinking": True, "supports_mid_conversation_effort": True}
 """What Pydantic AI does not know of a model by its name alone."""
 
 

@@ -49,6 +49,12 @@ AGENTS = (
     "OpenAIResponsesModel",
     "AnthropicModel",
 )
+TOLD_INSIDE = (
+    ("OpenRouterModel", "messages[3].configuration_update"),
+    ("OpenRouterModel, Claude", "messages[3].configuration_update"),
+    ("OpenAIResponsesModel", "input[3]"),
+)
+"""Agents that say a change of the effort in the conversation, and where."""
 Got = dict[str, Any]
 
 
@@ -125,8 +131,19 @@ def test_thoughts_are_seen_and_handed_back(got: Got) -> None:
     assert found["output"]
 
 
-def test_a_picture_is_sent_on(got: Got) -> None:
-    assert got["picture"]["output"]
+@pytest.mark.parametrize(("agent", "place"), TOLD_INSIDE)
+def test_a_change_of_the_effort_within_a_conversation_is_heard(
+    everything: dict[str, Got], agent: str, place: str, serving: RunningGateway, own_key: str
+) -> None:
+    id = everything[agent]["changed_effort"]["generations"][1]
+    found = httpx2.get(f"{serving.base}/generation", params={"id": id}, headers=bearer(own_key)).json()["data"]
+    assert {"parameter": place, "detail": "told as the effort of the whole request: high", "mapped": True} in found[
+        "routebook"
+    ]["losses"]
+
+
+def test_a_picture_and_a_document_are_sent_on(got: Got) -> None:
+    assert got["picture_and_document"]["output"]
 
 
 def test_faults_have_their_status(got: Got) -> None:
@@ -160,7 +177,7 @@ def test_every_answer_counts_what_its_record_counts(got: Got, serving: RunningGa
                 }, name
                 assert record["model"] == answer["model"]
                 seen += 1
-    assert seen >= 11
+    assert seen >= 13
 
 
 @pytest.mark.parametrize("agent", AGENTS[:2])
