@@ -337,7 +337,7 @@ class FileDaybook:
             return
         self._segment = segment
         self._headers.append(header)
-        self._keeper.rolled(closed, segment)
+        self._keeper.rolled(segment)
         if self._power and self._synced():
             try:
                 folder.sync_entries(self._folder)

@@ -36,11 +36,12 @@ class Keeper:
 
     def __init__(self, path: Path, segment: Segment, sizes: Sizes, damaged: set[int], *, sync: bool) -> None:
         self._path = path
-        self._segment = segment
+        self._segments = deque([segment])
+        """the one that is written, last; before it those that are closed and not on the disk yet. The owner only
+        appends and the thread only takes the first away, so that none is synced when it is closed already"""
         self._sizes = sizes
         self._damaged = damaged
         self._sync = sync
-        self._rolled: deque[Segment] = deque()
         self._keep_from = 0
         self._retire_due = False
         self._clock = SystemClock()
@@ -68,11 +69,10 @@ class Keeper:
             self.dirty = True
             self._wake.set()
 
-    def rolled(self, closed: Segment, segment: Segment) -> None:
-        """The prepared file became that segment; the other one is not written any more."""
+    def rolled(self, segment: Segment) -> None:
+        """The prepared file became that segment; the one before it is not written any more."""
         self.fresh = None
-        self._rolled.append(closed)
-        self._segment = segment
+        self._segments.append(segment)
         self.touch()
 
     def keep_from(self, number: int) -> None:
@@ -138,23 +138,22 @@ class Keeper:
     def _to_disk(self) -> None:
         if self.lost:
             return
-        segment = self._segment
         renamed = False
-        while self._rolled:
-            closed = self._rolled[0]
-            os.fdatasync(closed.fd)
-            self._rolled.popleft().close()
+        while len(self._segments) > 1:
+            os.fdatasync(self._segments[0].fd)
+            self._segments.popleft().close()
             renamed = True
         if renamed:
             folder.sync_entries(self._path)
         if self._sync:
-            os.fdatasync(segment.fd)
+            # The first, not the last: if the book went on just now, what is in the closed one has to be safe before.
+            os.fdatasync(self._segments[0].fd)
             self.syncs += 1
 
     def _prepare(self) -> None:
         if self.fresh is not None or self._stop.is_set():
             return
-        segment = self._segment
+        segment = self._segments[-1]
         age = (self._clock.now_ns() - segment.made_ns) / NS
         if segment.size >= self._sizes.segment_bytes or age >= self._sizes.segment_seconds:
             self.fresh = prepare(self._path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from routebook.core.generation import State
 from routebook.daybook.book import FileDaybook
-from tests.unit.daybook.samples import intent
+from routebook.daybook.segments import Sizes
+from tests.unit.daybook.samples import intent, outcome
 
 
 def test_a_write_is_synced_to_the_disk_soon_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +56,29 @@ def test_a_refused_sync_stops_the_book_for_good(tmp_path: Path, monkeypatch: pyt
         assert count == 1
 
     asyncio.run(run())
+
+
+def test_no_segment_is_synced_after_it_was_closed_however_the_two_threads_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With turns of a microsecond and no pause, loop and thread meet between any two steps within a few segments."""
+    monkeypatch.setattr("routebook.daybook.keeper.EVERY", 0.0)
+    tiny = Sizes(segment_bytes=1, keep_bytes=0, keep_seconds=0.0, reserve_bytes=0)
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, sizes=tiny)
+        while book._segment.number < 120:
+            call = intent(book.next_n(), book.name)
+            await book.open(call)
+            await book.close(call.id, call.n, State.DONE, outcome())
+            book.shipped(book._seq)
+        assert book.trouble is None
+        await book.aclose()
+        assert book.trouble is None
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        asyncio.run(run())
+    finally:
+        sys.setswitchinterval(usual)
