@@ -2,7 +2,7 @@
 that model pointed at a gateway.
 
 usage: pytest drive_langchain.py, with in its environment
-    ROUTEBOOK_ASKED     JSON, an object for each model that is asked: {name, base, key, model, other, details}
+    ROUTEBOOK_ASKED     JSON, an object for each model that is asked: {name, base, key, model, other, method, details}
     ROUTEBOOK_SEEN      a folder; its file NAME gets a line of JSON for each answer that LangChain got
 
 The standard tests fetch a picture, a document and a sound from public sites to hand them to the model. Here these are
@@ -129,6 +129,10 @@ class ThroughTheGateway(ChatModelIntegrationTests):  # type: ignore[misc]
     @property
     def model_override_value(self) -> str:
         return str(self.asked["other"])
+
+    @property
+    def structured_output_kwargs(self) -> dict[str, Any]:
+        return {"method": self.asked["method"]}
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:

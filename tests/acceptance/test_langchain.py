@@ -40,7 +40,7 @@ WORDED = (
     "test_stream test_double_messages_conversation test_usage_metadata test_usage_metadata_streaming test_stop_sequence"
     " test_tool_calling test_tool_message_histories_string_content test_tool_message_histories_list_content"
     " test_tool_choice test_tool_calling_with_no_arguments test_tool_message_error_status"
-    " test_structured_few_shot_examples test_structured_output_optional_param test_json_mode test_pdf_inputs"
+    " test_structured_few_shot_examples test_structured_output test_structured_output_optional_param test_pdf_inputs"
     " test_audio_inputs test_image_inputs test_image_tool_message test_pdf_tool_message test_anthropic_inputs"
     " test_message_with_name test_agent_loop test_unicode_tool_call_integration"
 ).split()
@@ -125,7 +125,9 @@ def standard_tests(folder: Path, asked: dict[str, tuple[RunningGateway, str]]) -
     told = []
     for name, (gateway, key) in asked.items():
         model, other = models.get(name, (f"behind/{name}", "behind/openai_chat"))
-        about = {"name": name, "model": model, "other": other, "details": DETAILS[name]}
+        # With the function that a schema is called by default, and with the schema of the answer itself.
+        method = "function_calling" if name == "openai_chat" else "json_schema"
+        about = {"name": name, "model": model, "other": other, "method": method, "details": DETAILS[name]}
         told.append({**about, "base": gateway.base, "key": key})
     (folder / "pytest.ini").write_text(INI, "utf-8")
     report = folder / "report.xml"
