@@ -39,19 +39,21 @@ _NOWHERE = "http://127.0.0.1:9"
 _LEGS = {("Linux", "x86_64"): "x64", ("Linux", "aarch64"): "arm64"}
 
 
-def configuration(provider: Turns, models: dict[str, str] | None = None) -> str:
-    """A gateway with one model for each dialect of that provider; `models`: dialect -> slug."""
+def configuration(provider: Turns, *models: dict[str, str]) -> str:
+    """A gateway with a model for each dialect of that provider, or several; `models`: dialect -> slug."""
     parts = ["[catalog]\nprice_list = false"]
     for dialect, (path, upstream) in DIALECTS.items():
         vendor = 'vendor = "deepseek"\n' if dialect == "openai_chat" else ""
-        slug = (models or {}).get(dialect, f"turns/{dialect}")
         parts.append(
             f'[[providers]]\nslug = "{dialect}"\ndialect = "{dialect}"\n{vendor}'
             f'base_url = "{provider.origin}{path}"\napi_key = "{BEARER}"\n'
-            f'[[models]]\nslug = "{slug}"\ncontext_length = 200000\n'
-            f'[[models.endpoints]]\nprovider = "{dialect}"\nupstream_model = "{upstream}"\n[models.endpoints.pricing]\n'
-            + "".join(f'{name} = "{price}"\n' for name, price in PRICES.items())
         )
+        prices = "".join(f'{name} = "{price}"\n' for name, price in PRICES.items())
+        for slug in [named[dialect] for named in models] or [f"turns/{dialect}"]:
+            parts.append(
+                f'[[models]]\nslug = "{slug}"\ncontext_length = 200000\n[[models.endpoints]]\n'
+                f'provider = "{dialect}"\nupstream_model = "{upstream}"\n[models.endpoints.pricing]\n{prices}'
+            )
     return "\n\n".join(parts)
 
 

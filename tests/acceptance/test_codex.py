@@ -16,7 +16,7 @@ from tests.acceptance.coding import DIALECTS, NOTE, Desk, codex, configuration, 
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
 from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
-from tests.scenarios.agents import CODEX_ASKS, CODEX_GOES_ON, skeleton
+from tests.scenarios.agents import CODEX_ASKS, CODEX_CODES, CODEX_GOES_ON, skeleton
 from tests.scenarios.agents import codex as playbook
 
 pytestmark = pytest.mark.timeout(400)
@@ -25,6 +25,15 @@ pytestmark = pytest.mark.timeout(400)
 PATCH = f"*** Begin Patch\n*** Add File: out.txt\n+{NOTE}\n*** End Patch\n"
 MODELS = {"anthropic": "anthropic/gpt-5.5", "openai_responses": "openai/gpt-5.5", "openai_chat": "deepseek/gpt-5.5"}
 """Codex knows a model by the end of its name, and gives this one a tool that takes a patch as plain text."""
+CODERS = {
+    "anthropic": "anthropic/gpt-6.2-sol",
+    "openai_responses": "openai/gpt-6.2-sol",
+    "openai_chat": "a/gpt-6.2-sol",
+}
+"""This one is given its tools among the items of its input: one that runs what the model writes, and others in
+namespaces."""
+UNKNOWN = {"anthropic": "anthropic/opus", "openai_responses": "openai/odd", "openai_chat": "deepseek/deepseek-v4"}
+"""Codex does not know these, and gives them its plainest tools."""
 SCHEMA = {
     "type": "object",
     "properties": {"note": {"type": "string"}},
@@ -40,6 +49,10 @@ def script(seen: Seen) -> Say:
     """Reads the note by a command, looks at the picture, then writes what the note says by a patch."""
     if "Say it as JSON." in json.dumps(seen.body):
         return Say(json.dumps({"note": NOTE}))
+    if "exec" in seen.tools:
+        return _coded(seen)
+    if "apply_patch" not in seen.tools:
+        return _plainly(seen)
     match len(seen.results):
         case 0:
             return Say("Let me read it.", THOUGHTS[0], ("exec_command", {"cmd": "cat note.txt"}))
@@ -47,6 +60,32 @@ def script(seen: Seen) -> Say:
             return Say("", THOUGHTS[1], ("view_image", {"path": "dot.png"}))
         case 2:
             return Say("", "", ("apply_patch", PATCH))
+        case _:
+            return Say(f"It says {seen.results[0].split()[-1]}.")
+
+
+def _coded(seen: Seen) -> Say:
+    """The same by a program of the model's, in its tool of free text; then a function in a namespace."""
+    match len(seen.results):
+        case 0:
+            command = f"cat note.txt; echo {NOTE} > out.txt"
+            code = f"const done = await tools.exec_command({{cmd: {json.dumps(command)}}}); text(done.output);"
+            return Say("Let me read it.", THOUGHTS[0], ("exec", code))
+        case 1:
+            return Say("", THOUGHTS[1], ("list_agents", {}))
+        case _:
+            return Say(f"It says {seen.results[0].split()[-1]}.")
+
+
+def _plainly(seen: Seen) -> Say:
+    """The same by commands alone; then a function in a namespace, which says that there is no such agent."""
+    match len(seen.results):
+        case 0:
+            return Say(
+                "Let me read it.", THOUGHTS[0], ("exec_command", {"cmd": f"echo {NOTE} > out.txt; cat note.txt"})
+            )
+        case 1:
+            return Say("", THOUGHTS[1], ("close_agent", {"target": "nobody"}))
         case _:
             return Say(f"It says {seen.results[0].split()[-1]}.")
 
@@ -59,7 +98,9 @@ def provider() -> Iterator[Turns]:
 
 @pytest.fixture(scope="module")
 def gateway(provider: Turns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with RunningGateway(tmp_path_factory.mktemp("codex") / "home", configuration(provider, MODELS)) as running:
+    with RunningGateway(
+        tmp_path_factory.mktemp("codex") / "home", configuration(provider, MODELS, CODERS, UNKNOWN)
+    ) as running:
         yield running
 
 
@@ -107,6 +148,27 @@ def test_a_conversation_with_tools_is_had_and_is_on_the_book(
     assert sum(record["total_cost"] for record in made) == cost(4, FRESH, CACHED, COMPLETION)
     lost = {loss["detail"] for record in made for loss in record["routebook"]["losses"] or ()}
     assert ("the grammar is told, not enforced" in lost) == (dialect != "openai_responses")
+
+
+@pytest.mark.parametrize("models", [CODERS, UNKNOWN], ids=["a model that codes", "a model it does not know"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_whatever_tools_it_gives_a_model_are_called(
+    gateway: RunningGateway, provider: Turns, key: str, desk: Desk, dialect: str, models: dict[str, str]
+) -> None:
+    before, asked = len(records(gateway, key)), len(provider.asked)
+    events = codex(desk, gateway, key, models[dialect], "Copy the note.")
+    assert items(events, "agent_message")[-1]["text"] == f"It says {NOTE}."
+    assert desk.written == f"{NOTE}\n"
+    assert not [each for each in events if each["type"] in ("error", "turn.failed")]
+    assert [len(each.results) for each in provider.asked[asked:]] == [0, 1, 2]
+    second = provider.asked[-1].results[1]
+    assert "/root" in second if models is CODERS else "nobody" in second, "the namespace's own function answered"
+    if dialect == "openai_responses" and models is CODERS:
+        ours = json.loads(playbook("x", CODEX_CODES).body)
+        assert skeleton(provider.asked[asked].body) == skeleton(ours), "our playbook is as of today"
+    made = records(gateway, key, before)
+    assert [record["finish_reason"] for record in made] == ["tool_calls", "tool_calls", "stop"]
+    assert sum(record["total_cost"] for record in made) == cost(3, FRESH, CACHED, COMPLETION)
 
 
 def test_its_own_kind_of_provider_has_its_words_as_it_said_them(

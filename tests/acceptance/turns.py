@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from tests.acceptance.turns_said import SAID
+from tests.acceptance.turns_said import SAID, tools_of
 
 PATHS = {"/v1/messages": "anthropic", "/v1/responses": "openai_responses", "/v1/chat/completions": "openai_chat"}
 BEARER = "a-key-of-the-turns"
@@ -48,7 +48,7 @@ class Seen:
     def tools(self) -> list[str]:
         """Names of the tools that may be called, those inside of namespaces included; kinds where there is no name."""
         names: list[str] = []
-        for tool in self.body.get("tools") or ():
+        for tool in tools_of(self.body):
             inner = tool.get("tools") or [tool.get("function") or tool]
             names += [each.get("name") or each["type"] for each in inner]
         return names

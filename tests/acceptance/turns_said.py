@@ -40,6 +40,13 @@ def given(call: tuple[str, dict[str, Any] | str], tools: list[dict[str, Any]]) -
     return {member: value}
 
 
+def tools_of(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tools of a request; in the responses API some may stand among the items."""
+    items = asked.get("input") or ()
+    more = [tool for item in items if isinstance(item, dict) for tool in item.get("tools") or ()]
+    return [*(asked.get("tools") or ()), *more]
+
+
 # --- Anthropic --------------------------------------------------------------------------------------------------------
 
 
@@ -130,7 +137,7 @@ def responses(say: Say, asked: dict[str, Any], number: int) -> tuple[str, bytes]
         head = {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed"}
         items.append({**head, "content": [part]})
     if say.call is not None:
-        items.append(_call(say.call, asked.get("tools") or [], number))
+        items.append(_call(say.call, tools_of(asked), number))
     usage = {
         "input_tokens": PROMPT,
         "input_tokens_details": {"cached_tokens": CACHED},
@@ -160,11 +167,11 @@ def _call(call: tuple[str, dict[str, Any] | str], tools: list[dict[str, Any]], n
     """A call of a function or of a tool of free text; a function in a namespace says which."""
     name, value = call
     head = {"call_id": f"call_{number:04}", "name": name, "status": "completed"}
-    if isinstance(value, str):
-        return {"type": "custom_tool_call", "id": f"ctc_{number}", "input": value, **head}
     for space in tools:
         if any(each.get("name") == name for each in space.get("tools") or ()):
             head["namespace"] = space["name"]
+    if isinstance(value, str):
+        return {"type": "custom_tool_call", "id": f"ctc_{number}", "input": value, **head}
     return {"type": "function_call", "id": f"fc_{number}", "arguments": json.dumps(value), **head}
 
 

@@ -177,6 +177,37 @@ CODEX_ASKS: list[dict[str, Any]] = [
     _said("user", "<environment_context>"),
     _said("user", "Copy it."),
 ]
+CODEX_CODES: list[dict[str, Any]] = [
+    {
+        "type": "additional_tools",
+        "id": "at_1",
+        "role": "developer",
+        "tools": [
+            {
+                "type": "namespace",
+                "name": "functions",
+                "description": "",
+                "tools": [
+                    {
+                        "type": "custom",
+                        "name": "exec",
+                        "description": "What it does.",
+                        "format": {"type": "grammar", "syntax": "lark", "definition": "start: source"},
+                    },
+                    function("wait", "cell_id"),
+                ],
+            },
+            {
+                "type": "namespace",
+                "name": "clock",
+                "description": "What they are for.",
+                "tools": [function("sleep", "ms")],
+            },
+        ],
+    },
+    *CODEX_ASKS,
+]
+"""Its first request for a model that works by code: the tools stand among the items, and there are no others."""
 CODEX_GOES_ON: list[dict[str, Any]] = [
     *CODEX_ASKS,
     {
@@ -255,6 +286,9 @@ def codex(slug: str, items: list[dict[str, Any]] = CODEX_ASKS, **members: Any) -
         },
         **members,
     }
+    if items and items[0]["type"] == "additional_tools":
+        del body["tools"]
+        body |= {"parallel_tool_calls": False, "reasoning": {"effort": "low", "context": "all_turns"}}
     headers = {
         "accept": "text/event-stream",
         "content-type": "application/json",

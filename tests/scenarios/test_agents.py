@@ -9,7 +9,7 @@ import pytest
 
 from routebook.testing.playbook import DONE, ENDED, Left, Says, asked, begun, body, chunk, row
 from routebook.testing.upstream import Data
-from tests.dialects.responses_cases import text_stream
+from tests.dialects.responses_cases import numbered, text_stream
 from tests.scenarios.agents import (
     ACCOUNT,
     BETAS,
@@ -17,6 +17,7 @@ from tests.scenarios.agents import (
     CLAUDE_SEARCHES,
     CLAUDE_TOOLS,
     CODEX_ASKS,
+    CODEX_CODES,
     CODEX_GOES_ON,
     CODEX_TOOLS,
     PATCH,
@@ -210,6 +211,50 @@ async def test_codexs_conversation_reaches_a_chat_provider(stage: Stage) -> None
     lost = {loss["parameter"]: loss["detail"] for loss in stage.record["routebook"]["losses"]}
     assert {"tools[2].format", "tools[4]", "tools[5]", "client_metadata"} <= lost.keys()
     assert not {"tools", "include", "prompt_cache_key", "parallel_tool_calls", "tool_choice", "text"} & lost.keys()
+
+
+async def test_tools_among_the_items_of_its_input_are_tools_for_a_chat_provider(stage: Stage) -> None:
+    call = {"index": 0, "id": "call_1", "function": {"name": "exec", "arguments": json.dumps({"input": "text(1)"})}}
+    await stage.play(
+        codex("lab/solo", CODEX_CODES),
+        row("intent"),
+        asked("acme", tool_choice="auto", parallel_tool_calls=False, reasoning_effort="low"),
+        Says(SENT, SSE, text("", tool_calls=[call])),
+        begun(200),
+        *events(*OPENED[:3]),
+        Says(finish("tool_calls"), counted(100, 2), DONE_MARK, END),
+        row("done", finish_reason="tool_calls"),
+        *events("response.custom_tool_call_input.delta", "response.custom_tool_call_input.done"),
+        *events(*CLOSED[2:]),
+        DONE,
+        ENDED,
+    )
+    assert [tool["function"]["name"] for tool in sent(stage)["tools"]] == ["exec", "wait", "sleep"]
+    (item,) = numbered(stage.playbook.caller.received)[-1]["response"]["output"]
+    assert (item["type"], item["namespace"], item["name"], item["input"]) == (
+        *("custom_tool_call", "functions"),
+        *("exec", "text(1)"),
+    )
+
+
+@pytest.mark.parametrize("items", [CODEX_CODES, CODEX_ASKS, CODEX_GOES_ON], ids=["codes", "asks", "goes on"])
+async def test_each_of_its_inputs_reaches_a_provider_of_its_own_api_byte_for_byte(stage: Stage, items: Any) -> None:
+    request = codex("lab/items", items)
+    await stage.play(
+        request,
+        row("intent"),
+        asked("delta"),
+        Says(SENT, SSE, Data(text_stream("Ok.")), END),
+        begun(200),
+        *events(*OPENED, *CLOSED[:-1]),
+        row("done", losses=[]),
+        *events(CLOSED[-1]),
+        DONE,
+        ENDED,
+    )
+    body = b"".join(stage.transport.requests[-1].pieces())
+    said = json.loads(request.body)
+    assert json.dumps(said["input"], separators=(",", ":")).encode() in body
 
 
 @pytest.mark.parametrize("place", range(len(CODEX_TOOLS)))
