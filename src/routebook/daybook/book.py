@@ -192,7 +192,9 @@ class FileDaybook:
 
     def note(self, id: str, n: int, row: Progress | Amendment) -> None:
         """Append a row that nobody waits for. Progress of a call that is not open any more is dropped, and so is an
-        amendment of one that ended so long ago that this book has forgotten it."""
+        amendment of one that ended so long ago that this book has forgotten it, and all that comes after `aclose`."""
+        if self._closed:
+            return
         if isinstance(row, Progress):
             state = State.PROGRESS
             if n not in self._open:

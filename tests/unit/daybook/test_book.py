@@ -348,6 +348,23 @@ def test_after_shutdown_nothing_is_taken_and_only_the_book_is_left(tmp_path: Pat
     assert {file.name for file in path.parent.iterdir()} == {"lock", path.name}
 
 
+def test_a_note_that_comes_after_the_shutdown_is_dropped_and_no_closed_file_is_written(tmp_path: Path) -> None:
+    """The number of a closed file may be another file's by then."""
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path)
+        call = intent(book.next_n(), book.name)
+        await book.open(call)
+        await book.aclose()
+        book.note(call.id, call.n, Amendment(at_ns=1, tokens_prompt=3))
+        book.note(call.id, call.n, Progress(at_ns=1, model="m", provider_name="P", endpoint_id="e"))
+        await asyncio.sleep(0)
+        assert book.trouble is None
+        assert book._pending == []
+
+    asyncio.run(run())
+
+
 def test_commits_of_the_power_book_are_on_the_disk_before_anybody_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
