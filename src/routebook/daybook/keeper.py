@@ -91,12 +91,14 @@ class Keeper:
         on until the keeper has the reserve back."""
         if error.errno not in _FULL or not self._reserved:
             return False
-        self._reserved = False
         self.trouble = "the disk is full; running calls write to the reserve"
         try:
             os.unlink(self._path / RESERVE_NAME)
         except OSError:
             return False
+        finally:
+            # Not before the file is gone: the thread would find it there and take it for the reserve.
+            self._reserved = False
         self._wake.set()
         return True
 

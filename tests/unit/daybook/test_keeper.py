@@ -82,3 +82,29 @@ def test_no_segment_is_synced_after_it_was_closed_however_the_two_threads_meet(
         asyncio.run(run())
     finally:
         sys.setswitchinterval(usual)
+
+
+def test_the_reserve_that_is_given_up_is_not_taken_for_the_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread may look for it in the very moment between the decision and the end of the file."""
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, sizes=Sizes(reserve_bytes=4096))
+        keeper, reserve = book._keeper, book._folder / "reserve"
+        await book.open(intent(book.next_n(), book.name))
+        async with asyncio.timeout(30):
+            while not keeper._reserved:  # noqa: ASYNC110 - a thread is at it
+                await asyncio.sleep(0.005)
+        real = os.unlink
+
+        def unlink(path: Path) -> None:
+            keeper._reserve()
+            real(path)
+
+        monkeypatch.setattr("routebook.daybook.keeper.os.unlink", unlink)
+        assert keeper.release_reserve(OSError(28, "No space left on device"))
+        assert reserve.exists() or not keeper._reserved
+        await book.aclose()
+
+    asyncio.run(run())
