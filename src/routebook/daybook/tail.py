@@ -63,6 +63,8 @@ class Tail:
             if following is None:
                 return
             self._number, self._at = following, HEADER_SIZE
+            # What its owner has removed must not go on taking room because it is open here.
+            shelf.drop(min(shelf.numbers(), default=following))
 
     def _behind(self) -> int:
         """Bytes that were written since the last look."""

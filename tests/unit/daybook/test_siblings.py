@@ -145,6 +145,33 @@ def test_who_slept_through_many_segments_begins_again_at_the_end(
     asyncio.run(run())
 
 
+def test_whoever_asks_often_keeps_no_file_that_its_owner_has_removed(tmp_path: Path) -> None:
+    """An open file takes its room on the disk, removed or not."""
+
+    async def run() -> None:
+        book = FileDaybook(tmp_path, sizes=Sizes(segment_bytes=3000, keep_bytes=0, keep_seconds=0.0, reserve_bytes=0))
+        reader = Tail(book._folder)
+        for number in range(2, 8):
+            while book._segment.number < number:
+                call = intent(book.next_n(), book.name)
+                await book.open(call)
+                await book.close(call.id, call.n, State.DONE, outcome())
+                assert reader.read(call.n) is not None
+                await asyncio.sleep(0.005)
+            book.shipped(book._seq)
+            async with asyncio.timeout(30):
+                while folder.segments(book._folder)[0] < number:  # noqa: ASYNC110 - a thread is at it
+                    await asyncio.sleep(0.005)
+        call = intent(book.next_n(), book.name)
+        await book.open(call)
+        assert reader.read(call.n) is not None
+        assert set(reader._shelf._fds) <= {6, 7}
+        reader.close()
+        await book.aclose()
+
+    asyncio.run(run())
+
+
 def test_a_daybook_that_is_not_here_is_none_and_one_that_is_damaged_is_unavailable(
     tmp_path: Path, siblings: Siblings
 ) -> None:
