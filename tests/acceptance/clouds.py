@@ -99,6 +99,11 @@ class Clouds:
         return right
 
 
+def said(path: str, asked: Any) -> Said:
+    """The answer at a path."""
+    return _dialect(path)(path, asked)
+
+
 def _dialect(path: str) -> Callable[[str, Any], Said]:
     if "/converse" in path:
         return _converse

@@ -17,8 +17,6 @@ SCHEMA = {
 WEATHER = {"type": "function", "function": {"name": "zebra_weather", "description": "Zebras", "parameters": SCHEMA}}
 TIME = {"type": "function", "function": {"name": "zebra_time", "parameters": SCHEMA}}
 HI = {"role": "user", "content": "Zebra"}
-PROVIDERS = {"provider": {"order": ["acme"]}}
-"""what is for the gateway alone"""
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ CASES: tuple[Case, ...] = (
     said("user", user="ann-77"),
     said("streamed", stream=True),
     said("a member that nobody knows", "riddle77", riddle="riddle77"),
-    said("what is for the gateway", "Zebra", session_id="s77", **PROVIDERS),
+    said("what is for the gateway", "Zebra", session_id="s77", provider={"order": ["acme"]}),
 )  # fmt: skip
 
 CHANGED = {

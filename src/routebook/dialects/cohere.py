@@ -133,12 +133,14 @@ class _Fold:
             content = [{"text": content}]
         for part in content if isinstance(content, list) else ():
             pieces += self._said(part) if isinstance(part, dict) else []
-        for index, call in enumerate(message.get("tool_calls") or ()):
+        listed = message.get("tool_calls")
+        for index, call in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(call, dict):
                 pieces += self._call("tool-call-start", index, call)
         closed = self._closed()
         texts = [piece for piece in [*pieces, *closed] if isinstance(piece, Delta)]
-        notes = [one for one in message.get("citations") or () if isinstance(one, dict)]
+        notes = message.get("citations")
+        notes = [one for one in notes if isinstance(one, dict)] if isinstance(notes, list) else []
         cited = _cited(notes) if notes else Delta()
         calls: dict[int, ToolDelta] = {}
         for piece in (call for delta in texts for call in delta.tool_calls or ()):

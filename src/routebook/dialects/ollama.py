@@ -323,7 +323,8 @@ class OllamaReader:
             out.append(Start(model=text_of(value.get("model"))))
         message = value.get("message")
         message = message if isinstance(message, dict) else {}
-        calls = [self._call(one) for one in message.get("tool_calls") or () if isinstance(one, dict)]
+        listed = message.get("tool_calls")
+        calls = [self._call(one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
         said = Delta(
             role="assistant" if self._whole else None,
             text=text_of(message.get("content")),

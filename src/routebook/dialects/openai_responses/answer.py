@@ -113,7 +113,7 @@ class Answer:
     def whole(self, value: dict[str, Any], data: bytes) -> list[Event]:
         """The whole of an answer that was not streamed."""
         out: list[Event] = [*self._begin(value, ended=True)]
-        status = value.get("status")
+        status = text_of(value, "status")
         if value.get("error") or status in ("failed", "cancelled") or value.get("type") == "error":
             return [*out, *self._failed(value)]
         if status in _UNFINISHED:
@@ -201,7 +201,7 @@ class Answer:
             if known is None:
                 out += self._announced(place, item)
             out += self._done(place, item)
-            if native and item.get("type") not in _CANONICAL:
+            if native and text_of(item, "type") not in _CANONICAL:
                 out.append(Delta(native=Native(NAME, "item", codec.encode(item), content=True)))
         return out
 
@@ -227,13 +227,13 @@ class Answer:
             item = value.get("item")
             if not isinstance(item, dict):
                 return [], False
-            return self._announced(place, item), item.get("type") not in _CANONICAL
+            return self._announced(place, item), text_of(item, "type") not in _CANONICAL
         if kind == "response.output_item.done":
             item = value.get("item")
             if not isinstance(item, dict):
                 return [], False
             first = [] if place in self._items else self._announced(place, item)
-            return [*first, *self._done(place, item)], item.get("type") not in _CANONICAL
+            return [*first, *self._done(place, item)], text_of(item, "type") not in _CANONICAL
         if kind in _PIECES:
             channel, numbered = _PIECES[kind]
             text, found = value.get("delta"), self._item(place, channel, value)
