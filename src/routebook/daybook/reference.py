@@ -42,8 +42,9 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
 class Count(msgspec.Struct, frozen=True, array_like=True):
     id: str
     n: int
-    prompt: int
-    completion: int
+    prompt: int | None
+    completion: int | None
+    """None: a text that the tokenizer gives up on (it did on a million blanks in a row)"""
 
 
 def available() -> bool:
@@ -66,8 +67,11 @@ class TokenCounter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._runner: asyncio.Task[None] | None = None
-        self._asked: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[int | None]] = {}
         """who waits for the count of a prompt, by numbers below 0, which no call has"""
+        self._questions: deque[tuple[int, bytes]] = deque()
+        """of those: what the child has not been given yet"""
+        self._questions_bytes = 0
         self._numbers = itertools.count(-1, -1)
         self.dropped = 0
         self.broken: str | None = None
@@ -93,9 +97,11 @@ class TokenCounter:
             return None
         number = next(self._numbers)
         frame = codec.pack(Job("", number, prompt, ""))
+        if len(self._questions) >= QUEUE_CALLS_MAX or self._questions_bytes + len(frame) > QUEUE_BYTES_MAX:
+            return None
         waiter = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._queue.appendleft(frame)
-        self._queued_bytes += len(frame)
+        self._questions.append((number, frame))
+        self._questions_bytes += len(frame)
         self._begin()
         try:
             await asyncio.wait({waiter}, timeout=PATIENCE)
@@ -120,28 +126,44 @@ class TokenCounter:
         self._runner.cancel()
         await asyncio.gather(self._runner, return_exceptions=True)
 
+    def _next(self) -> bytes | None:
+        """What the child is given now; questions that nobody waits for any more are passed over."""
+        while self._questions:
+            number, frame = self._questions.popleft()
+            self._questions_bytes -= len(frame)
+            if number in self._asked:
+                return frame
+        if not self._queue:
+            return None
+        frame = self._queue.popleft()
+        self._queued_bytes -= len(frame)
+        return frame
+
     async def _run(self) -> None:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "routebook.daybook.reference_child",
-            str(self._cache),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Ctrl-C goes to all of a terminal's group; this one ends when its work is done and its stdin closes.
-            start_new_session=True,
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "routebook.daybook.reference_child",
+                str(self._cache),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # Ctrl-C goes to all of a terminal's group; this one ends when its work is done and its stdin closes.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._give_up(f"the counting process cannot be started: {error.strerror}")
+            return
         assert child.stdin is not None
         assert child.stdout is not None
         reader = asyncio.ensure_future(self._collect(child.stdout))
         try:
             while not reader.done():
-                while self._queue:
-                    frame = self._queue.popleft()
-                    self._queued_bytes -= len(frame)
+                while (frame := self._next()) is not None:
                     self._waiting += 1
                     child.stdin.write(len(frame).to_bytes(4, "big") + frame)
                     await child.stdin.drain()
+                self._rest()
                 self._wake.clear()
                 waiter = asyncio.ensure_future(self._wake.wait())
                 await asyncio.wait({waiter, reader}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,14 +187,20 @@ class TokenCounter:
                 return
             self._take(count)
             self._waiting -= 1
-            if not self._waiting and not self._queue:
-                self._idle.set()
+            self._rest()
+
+    def _rest(self) -> None:
+        if not (self._waiting or self._queue or self._questions):
+            self._idle.set()
 
     def _take(self, count: Count) -> None:
         if count.n < 0:
             waiter = self._asked.get(count.n)
             if waiter is not None and not waiter.done():
                 waiter.set_result(count.prompt)
+            return
+        if count.prompt is None or count.completion is None:
+            self.dropped += 1
             return
         row = Amendment(
             at_ns=self._now_ns(),
@@ -185,6 +213,7 @@ class TokenCounter:
     def _give_up(self, why: str) -> None:
         self.broken = why
         self._queue.clear()
+        self._questions.clear()
         for waiter in self._asked.values():
             waiter.cancel()
         self._idle.set()

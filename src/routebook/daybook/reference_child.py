@@ -13,11 +13,14 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from routebook.daybook.reference import Count, Job
 from routebook.metering.reference import TOKENIZER
 from routebook.wire import codec
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
 
 _RANKS_NAME = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 """The library names a cached file by the sha-1 of this; nothing is fetched from it."""
@@ -46,10 +49,20 @@ def serve(jobs: BinaryIO, counts: BinaryIO, cache: Path) -> None:
     encoding = tiktoken.get_encoding(TOKENIZER)
     while len(head := jobs.read(4)) == 4:
         job = codec.unpack(jobs.read(int.from_bytes(head, "big")), Job)
-        sizes = [len(encoding.encode_ordinary(text)) for text in (job.prompt, job.completion)]
+        sizes = [_tokens(encoding, text) for text in (job.prompt, job.completion)]
         frame = codec.pack(Count(job.id, job.n, *sizes))
         counts.write(len(frame).to_bytes(4, "big") + frame)
         counts.flush()
+
+
+def _tokens(encoding: Encoding, text: str) -> int | None:
+    """None where the tokenizer gives up: one text must not end the counting of all others."""
+    try:
+        return len(encoding.encode_ordinary(text))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic of its native code is no Exception
+        return None
 
 
 if __name__ == "__main__":

@@ -88,3 +88,56 @@ def test_a_count_that_does_not_come_in_time_or_not_at_all_is_none(
         return [late, long, await counter.count(call("x"))]
 
     assert asyncio.run(scenario()) == [None, None, None]
+
+
+def test_a_text_that_the_tokenizer_gives_up_on_keeps_its_native_counts_and_others_are_counted(tmp_path: Path) -> None:
+    notes = Notes()
+    blanks = " " * 1_000_000
+
+    async def scenario() -> tuple[TokenCounter, int | None]:
+        counter = TokenCounter(notes, tmp_path, lambda: 7)  # type: ignore[arg-type]
+        counter.submit("gen-1", 1, call(blanks), "Indeed it does.")
+        asked = await counter.count(call(blanks))
+        counter.submit("gen-2", 2, call("The quick brown fox"), "Indeed it does.")
+        await counter.aclose(patience=60)
+        return counter, asked
+
+    counter, asked = asyncio.run(scenario())
+    assert (counter.broken, counter.dropped, asked) == (None, 1, None)
+    assert [id for id, _, _ in notes.rows] == ["gen-2"]
+
+
+def test_a_child_that_cannot_be_started_is_said_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("routebook.daybook.reference.asyncio.create_subprocess_exec", refused)
+
+    async def scenario() -> tuple[int | None, str | None]:
+        counter = TokenCounter(Notes(), tmp_path, lambda: 7)  # type: ignore[arg-type]
+        counter.submit("gen-1", 1, call("x"), "")
+        asked = await counter.count(call("x"))
+        await counter.aclose()
+        return asked, counter.broken
+
+    told = "the counting process cannot be started: Resource temporarily unavailable"
+    assert asyncio.run(scenario()) == (None, told)
+
+
+def test_questions_that_nobody_waits_for_any_more_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "PATIENCE", 0.0)
+    monkeypatch.setattr(reference, "QUEUE_CALLS_MAX", 3)
+    monkeypatch.setattr(TokenCounter, "_begin", lambda counter: None)  # the child is slow to begin
+
+    async def scenario() -> int:
+        counter = TokenCounter(Notes(), tmp_path, lambda: 7)  # type: ignore[arg-type]
+        for _ in range(10):
+            assert await counter.count(call("x")) is None
+        assert counter._next() is None, "nobody waits, so the child is given none of them"
+        return counter._questions_bytes
+
+    assert asyncio.run(scenario()) == 0
