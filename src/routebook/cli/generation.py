@@ -183,15 +183,14 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(records: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.cli.terminal import Terminal
     from routebook.core.money import plain
 
     if not records:
         print("no calls; nothing matches, or nothing was asked yet", file=sys.stderr)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("created (UTC)", "id", "model", "state", "in", "out", "cost", "ms"):
         numeric = title in ("in", "out", "cost", "ms")
         table.add_column(

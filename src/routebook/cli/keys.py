@@ -182,8 +182,7 @@ def _print_json(rows: list[tuple[Key, Usages]]) -> None:
 
 
 def _print_table(rows: list[tuple[Key, Usages]]) -> None:
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.cli.terminal import Terminal
     from routebook.core.errors import Unauthenticated
     from routebook.core.money import plain
@@ -193,7 +192,7 @@ def _print_table(rows: list[tuple[Key, Usages]]) -> None:
     if not rows:
         print("no keys yet; `routebook keys create --name NAME` makes one", file=sys.stderr)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Sheet(box=None, header_style="bold", pad_edge=False)
     several = len({key.account for key, _ in rows}) > 1
     titles = ["name", "label", *(["account"] if several else []), "state", "limit", "spent", "created"]
     for title in titles:

@@ -69,11 +69,10 @@ def stock_now(command: str, config: Path | None) -> tuple[Loaded, Stock]:
 
 def print_table(catalog: Catalog) -> None:
     """Models as a table for people; prices in USD per million tokens, of the first endpoint."""
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.cli.terminal import Terminal
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Sheet(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("providers", overflow="fold")
     for name in ("prompt $/M", "completion $/M", "context"):

@@ -68,8 +68,9 @@ def revisions(own: Mapping[str, Any]) -> RenderableType | None:
 def attempts(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableType | None:
     """One row a try: who, how it ended, how long, how many tokens, what it cost upstream and the account."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
+
+    from routebook.cli.fitting import Sheet
 
     tries = record.get("provider_responses") or []
     if not tries:
@@ -77,7 +78,7 @@ def attempts(record: Mapping[str, Any], own: Mapping[str, Any]) -> RenderableTyp
     told: list[Mapping[str, Any]] = list(own.get("attempts") or [])
     told += [{}] * (len(tries) - len(told))
     models = {row.get("model_permaslug") for row in tries} - {record.get("model"), None}
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Sheet(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("provider_name", "status", "latency", "in", "out", "upstream", "charged", ""):
         table.add_column(
             title,

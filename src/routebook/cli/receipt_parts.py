@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+
+    from routebook.cli.fitting import Sheet
 
 
-def new_grid(columns: int, numbers: tuple[int, ...] = (), firm: int = 0) -> Table:
+def new_grid(columns: int, numbers: tuple[int, ...] = (), firm: int = 0) -> Sheet:
     """The first `firm` columns keep their width where it gets narrow; the others wrap."""
-    from rich.table import Table
+    from routebook.cli.fitting import Sheet
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = Sheet(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for column in range(columns):
         grid.add_column(justify="right" if column in numbers else "left", overflow="fold", no_wrap=column < firm)
     return grid

@@ -245,12 +245,11 @@ def _print_report(report: Report, slug: str) -> None:
 
 
 def _print_totals(console: Console, report: Report) -> None:
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.core.money import plain, subtract
     from routebook.ledger.export_lines import KINDS
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for title in ("export", "book", "difference"):
         table.add_column(title, justify="right", no_wrap=True)

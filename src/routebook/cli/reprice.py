@@ -172,11 +172,10 @@ def _print_report(report: Repriced, dry_run: bool, carried: int) -> None:
 
 
 def _table(differences: Sequence[Difference], whole: Difference) -> RenderableType:
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.cli.receipt_parts import aligned, plain
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Sheet(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("model", "provider", "calls", "charged", "anew", "difference", "upstream"):
         table.add_column(
             title,

@@ -304,9 +304,9 @@ def _print_table(
     routing: RoutingTable,
     ranking: tuple[str, ...] | None,
 ) -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from routebook.cli.fitting import Sheet
     from routebook.cli.receipt_parts import clean, plain
     from routebook.cli.terminal import Terminal
 
@@ -324,7 +324,7 @@ def _print_table(
         console.print(Text(clean(f"ranking: {ranked}learnt from traffic: {learnt}"), style="dim"))
     if found.fates:
         console.print()
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        table = Sheet(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         for name in ("", "endpoint", "model", "prompt $/M", "completion $/M", "first", "why"):
             numeric = name not in ("endpoint", "model", "why")
             table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")

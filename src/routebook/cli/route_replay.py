@@ -228,11 +228,10 @@ def _print_report(report: Report, since_ns: int, until_ns: int, present: bool) -
 
 
 def _print_moves(console: Console, report: Report) -> None:
-    from rich.table import Table
-
+    from routebook.cli.fitting import Sheet
     from routebook.cli.receipt_parts import aligned, plain
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Sheet(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("model", "from", "to", "calls", "charged", "would be", "difference", "p50 ms", "would be"):
         numeric = name in ("calls", "p50 ms") or len(table.columns) == 8
         table.add_column(
