@@ -72,7 +72,7 @@ def check_settings(settings: Settings) -> None:
         value = getattr(accounting, name)
         if value is not None and not (value.is_finite() and value >= 0):
             raise ConfigError("must be 0 or more", ("accounting", name))
-    for name in ("connect", "first_token", "idle"):
+    for name in ("connect", "first_token", "answer", "idle"):
         if not 0 < getattr(settings.timeouts, name) < float("inf"):
             raise ConfigError("seconds above 0", ("timeouts", name))
     _at_least_zero(settings.timeouts.drain_cancelled, ("timeouts", "drain_cancelled"))
@@ -87,6 +87,8 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(f'a model slug is "author/name", got "{model.slug}"', ("models", index, "slug"))
         if not model.endpoints:
             raise ConfigError("a model needs at least one [[models.endpoints]]", ("models", index))
+        if model.context_length is not None and model.context_length < 1:
+            raise ConfigError("tokens, 1 or more", ("models", index, "context_length"))
         score = model.coding_score
         if score is not None and not (score.is_finite() and 0 <= score <= 1):
             raise ConfigError('a score is from "0" to "1"', ("models", index, "coding_score"))

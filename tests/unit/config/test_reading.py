@@ -71,6 +71,8 @@ def test_the_example_of_the_reference_is_accepted() -> None:
         ("[server]\ndrain = -1", ("server", "drain"), ["0 or more"]),
         ("[timeouts]\nconnect = 0", ("timeouts", "connect"), ["above 0"]),
         ("[timeouts]\nidle = nan", ("timeouts", "idle"), ["above 0"]),
+        ("[timeouts]\nanswer = -1", ("timeouts", "answer"), ["above 0"]),
+        ("[timeouts]\nanswer = inf", ("timeouts", "answer"), ["above 0"]),
         ("[limits]\nbody_bytes = 0", ("limits", "body_bytes"), ["1 or more"]),
         ('[store]\nurl = "postgresql://u:secret@h/db"', ("store", "url"), ["SQLite only"]),
         ('[store]\nurl = "routebook.db"', ("store", "url"), ["sqlite:///FILE"]),
@@ -90,6 +92,11 @@ def test_the_example_of_the_reference_is_accepted() -> None:
         ("[routing]\nattempts = 0", ("routing", "attempts"), ["1 to 10"]),
         ("[routing]\nretry_percent = 101", ("routing", "retry_percent"), ["0 to 100"]),
         ('[routing]\nsort = "beauty"', ("routing", "sort"), ["price, throughput"]),
+        (
+            '[[models]]\nslug = "a/b"\ncontext_length = 0\nendpoints = [{provider = "p", upstream_model = "u"}]',
+            ("models", 0, "context_length"),
+            ["1 or more"],
+        ),
         (
             '[[models]]\nslug = "a/b"\ncoding_score = "1.5"\nendpoints = [{provider = "p", upstream_model = "u"}]',
             ("models", 0, "coding_score"),
