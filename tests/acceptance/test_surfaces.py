@@ -109,16 +109,25 @@ def words_in(surface: str, answer: dict[str, Any]) -> str:
     return words
 
 
-def test_every_surface_reaches_every_dialect_with_the_same_words_and_counts(outer: RunningGateway) -> None:
+DIALECTS = ("openai_chat", "openai_responses", "anthropic", "gemini")
+
+
+def test_every_surface_reaches_every_dialect_with_the_same_words_counts_finish_and_money(outer: RunningGateway) -> None:
     key = outer.new_key(name="matrix")
+    costs, finishes = set(), set()
     for surface in SURFACES:
-        for dialect in ("openai_chat", "anthropic", "gemini"):
+        for dialect in DIALECTS:
             path, body = asked(surface, f"behind/{dialect}")
             answer = httpx2.post(outer.origin + path, json=body, headers=bearer(key))
             assert answer.status_code == 200, (surface, dialect, answer.text)
             words = words_in(surface, answer.json()).split()
             assert len(words) == 3, (surface, dialect, answer.text)
             assert counts_of(surface, usage_in(surface, answer, False)) == (90, 20, 40, 5), (surface, dialect)
+            record = record_of(outer, key, answer.headers["x-generation-id"])
+            costs.add(record["total_cost"])
+            finishes.add(record["finish_reason"])
+    assert len(costs) == 1
+    assert finishes == {"stop"}
 
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -127,13 +136,15 @@ TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 def test_a_tool_is_called_from_every_surface_that_has_tools_through_every_dialect(outer: RunningGateway) -> None:
     key = outer.new_key(name="tools")
     calls = set()
-    for surface in ("chat", "messages", "gemini"):
-        for dialect in ("openai_chat", "anthropic", "gemini"):
+    for surface in ("chat", "messages", "gemini", "responses"):
+        for dialect in DIALECTS:
             path, body = asked(surface, f"behind/{dialect}", "What is the weather?")
             if surface == "messages":
                 body["tools"] = [{"name": "weather", "input_schema": TOOL}]
             elif surface == "gemini":
                 body["tools"] = [{"functionDeclarations": [{"name": "weather", "parametersJsonSchema": TOOL}]}]
+            elif surface == "responses":
+                body["tools"] = [{"type": "function", "name": "weather", "parameters": TOOL}]
             else:
                 body["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}]
             answer = httpx2.post(outer.origin + path, json=body, headers=bearer(key)).json()
@@ -144,6 +155,10 @@ def test_a_tool_is_called_from_every_surface_that_has_tools_through_every_dialec
             elif surface == "gemini":
                 (part,) = answer["candidates"][0]["content"]["parts"]
                 calls.add((part["functionCall"]["name"], json.dumps(part["functionCall"]["args"])))
+            elif surface == "responses":
+                assert answer["status"] == "completed", answer
+                (item,) = [item for item in answer["output"] if item["type"] == "function_call"]
+                calls.add((item["name"], json.dumps(json.loads(item["arguments"]))))
             else:
                 assert answer["choices"][0]["finish_reason"] == "tool_calls", answer
                 (call,) = answer["choices"][0]["message"]["tool_calls"]
