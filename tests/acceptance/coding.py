@@ -134,7 +134,6 @@ def try_claude_code(
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
         DISABLE_AUTOUPDATER="1",
         DISABLE_TELEMETRY="1",
-        CLAUDE_CODE_MAX_RETRIES="0",
     )
 
 

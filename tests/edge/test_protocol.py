@@ -82,6 +82,21 @@ def test_a_connection_that_asks_the_same_way_again_and_again_gets_the_answer_to_
         assert wire.answer().status == 401
 
 
+def test_a_refusal_that_is_final_says_so_and_no_other_answer_does(gateway: RunningGateway, key: str) -> None:
+    """Clients that ask again whatever comes (Claude Code, with a wrong key) stop for this header alone."""
+    with connect(gateway) as wire:
+        for who, said, status, told in (
+            ("sk-rb-v1-" + "0" * (len(key) - 9), "Hi.", 401, "false"),
+            (key, "Hi. [[status=400]]", 400, "false"),
+            (key, "Hi. [[status=429]]", 429, None),
+            (key, "Hi. [[status=500]]", 503, None),
+            (key, "Hi.", 200, None),
+        ):
+            wire.send(chat(who, ask(said)))
+            answer = wire.answer()
+            assert (answer.status, answer.headers.get("x-should-retry")) == (status, told)
+
+
 def test_requests_sent_at_once_are_answered_in_their_order(gateway: RunningGateway, key: str) -> None:
     asked = [chat(key, ask(f"[[completion={n}]]", stream=n % 2 == 0)) for n in range(1, 7)]
     with connect(gateway) as wire:

@@ -59,6 +59,8 @@ class AsgiReply:
         translation: str | None = None,
     ) -> None:
         headers = heads.fields(content_type, id, length, retry_after)
+        if heads.final(status):
+            headers.append(heads.FINAL)
         if replayed:
             headers.append(heads.REPLAYED)
         if translation is not None:

@@ -14,6 +14,7 @@ _ENDS = {
     (True, False): "transfer-encoding: chunked\r\n\r\n",
     (True, True): "transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
 }
+_FINAL = f"{heads.FINAL[0]}: {heads.FINAL[1]}\r\n"
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -59,6 +60,8 @@ class Heads:
     ) -> bytes:
         """The head of an inference answer, whose values are all our own."""
         text = heads.text(content_type, id, length, retry_after)
+        if heads.final(status):
+            more += _FINAL
         opening = self._good if status == 200 else self._opening(status)
         return f"{opening}{text}{more}{_ENDS[chunked, close]}".encode("latin-1")
 

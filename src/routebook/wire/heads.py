@@ -13,6 +13,16 @@ REPLAYED = ("idempotent-replayed", "true")
 TRANSLATION = "x-routebook-translation"
 """Of a request: `enabled` asks for it. Of its answer: what the provider could not be told, and what in other words."""
 
+FINAL = ("x-should-retry", "false")
+"""Of a refusal that asking again does not change. SDKs of OpenAI and Anthropic obey it (their READMEs, read 2026-11);
+without it Claude Code asks ten times with a wrong key, for minutes."""
+_AGAIN = frozenset((408, 409, 425, 429))
+
+
+def final(status: int) -> bool:
+    """Whether an answer with that status says so."""
+    return 400 <= status < 500 and status not in _AGAIN
+
 
 def fields(content_type: str, id: str | None, length: int | None, retry_after: int | None) -> list[tuple[str, str]]:
     """In order, names in lower case. `length`: bytes of the body, None for a stream; `retry_after`: seconds."""

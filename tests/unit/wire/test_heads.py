@@ -20,3 +20,13 @@ def test_pairs_and_text_say_the_same(id: str | None, length: int | None, retry_a
     assert said.get("content-length") == (None if length is None else str(length))
     assert said.get("retry-after") == (None if retry_after is None else str(retry_after))
     assert ("cache-control" in said) == (length is None), "only a stream is told to be neither kept nor gathered"
+
+
+@pytest.mark.parametrize("status", [200, 408, 409, 425, 429, 500, 502, 503])
+def test_who_may_ask_again_is_told_nothing(status: int) -> None:
+    assert heads.final(status) is False
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 415, 422])
+def test_what_is_refused_for_good_says_so(status: int) -> None:
+    assert heads.final(status) is True
