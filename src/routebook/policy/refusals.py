@@ -69,7 +69,7 @@ def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment) -> list[L
     if moment.health is None and wish is not NO_WISH:
         if wish.sort in ("throughput", "latency", "exacto"):
             losses.append(
-                Loss("provider.sort", f"{wish.sort} is not measured by this version; configured order is used")
+                Loss("provider.sort", f"{wish.sort}: nothing is measured here, so the configured order is used")
             )
         for name, bars in (
             ("preferred_min_throughput", wish.min_throughput),

@@ -1,4 +1,5 @@
-"""Models that stand for others: `~author/family-latest` and `openrouter/auto`, `free` and `pareto-code`.
+"""Models that stand for others: `~author/family-latest`, `openrouter/auto` and `openrouter/free`; and what all routers
+share (`pareto` is the third).
 
 Each gives models of the catalogue in the order in which they are tried; none asks anybody. What hosted routers know of
 the market is here the operator's ranking, or what was spent on each model by this gateway's own traffic.
@@ -8,9 +9,10 @@ Source: routing, section 8.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,7 +22,7 @@ from routebook.core.errors import BadRequest, NotFound
 from routebook.core.money import ZERO, add
 from routebook.policy.dice import mixed
 from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_named, is_sent
-from routebook.policy.house import House
+from routebook.policy.house import OPEN, House
 from routebook.policy.shelf import blend
 from routebook.wire import codec
 
@@ -36,6 +38,8 @@ FALLBACKS = 2
 COST_BANDS = {"low": (0, 20), "medium": (20, 40), "high": (40, 60), "xhigh": (60, 80), "max": (80, 100)}
 """Percentiles of the candidates' prices."""
 PATTERNS_MAX, PATTERNS_CHARACTERS_MAX = 1024, 65_536
+
+P = TypeVar("P")
 
 _PLUGINS = {"openrouter/auto": "auto-router", "openrouter/auto-beta": "auto-beta-router", PARETO: "pareto-router"}
 
@@ -115,7 +119,42 @@ def _versions(slug: str) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(part) for part in re.findall(r"\d+", word)) for word in words)
 
 
-# --- what a request needs ---------------------------------------------------------------------------------------------
+# --- what a router chooses from ---------------------------------------------------------------------------------------
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What a router chooses from, and by."""
+
+    call: Call
+    catalog: Catalog
+    house: House = OPEN
+    ranking: Sequence[str] = ()
+    """what `learnt` gave"""
+    seed: int | None = None
+    serves: Callable[[Model], bool] = lambda model: True
+    """whether an endpoint of the model passes every hard filter of the request"""
+    home: Callable[[], str | None] = lambda: None
+    """slug of the model that this conversation stays with"""
+    speed: Callable[[Model], float | None] | None = None
+    """tokens a second of its fastest endpoint; None: models are not chosen by speed"""
+
+    @property
+    def candidates(self) -> list[Model]:
+        """Models that can serve what the request has, and that the house allows."""
+        call, house = self.call, self.house
+        return [m for m in self.catalog.models.values() if not m.hidden and able(m, call) and _may(m, house)]
+
+    def best(self, ranked: Sequence[Model]) -> list[Model]:
+        """The first ones that serve: one and its fallbacks.
+
+        Where none serves they are the first ones all the same: the plan then says which filter took them all.
+        """
+        found = list(islice(filter(self.serves, ranked), 1 + FALLBACKS))
+        return found or list(ranked[: 1 + FALLBACKS])
+
+    def at_home(self, ranked: list[Model]) -> list[Model]:
+        """The same models, that of the conversation first if it is one of them."""
+        return put_first(self.home(), ranked, ranked)
 
 
 def able(model: Model, call: Call) -> bool:
@@ -133,15 +172,11 @@ def able(model: Model, call: Call) -> bool:
     )
 
 
-def _visible(catalog: Catalog, call: Call, house: House) -> list[Model]:
-    return [model for model in catalog.models.values() if not model.hidden and able(model, call) and _may(model, house)]
-
-
 def _may(model: Model, house: House) -> bool:
     return (house.models is None or is_named(model, house.models)) and not is_named(model, house.not_models)
 
 
-def _price(model: Model) -> float | None:
+def price(model: Model) -> float | None:
     """Of its cheapest endpoint, USD a token; None if none has a price."""
     return min((price for e in model.endpoints if (price := blend(e.pricing)) is not None), default=None)
 
@@ -149,15 +184,15 @@ def _price(model: Model) -> float | None:
 # --- openrouter/free --------------------------------------------------------------------------------------------------
 
 
-def free(call: Call, catalog: Catalog, house: House, seed: int | None) -> list[Model]:
+def free(choice: Choice) -> list[Model]:
     """A random free model that can serve the request, and others after it. Raises NotFound if there is none."""
-    found = [m for m in _visible(catalog, call, house) if any(is_free(e) for e in m.endpoints)]
+    found = [m for m in choice.candidates if any(is_free(e) for e in m.endpoints)]
     if not found:
-        raise _none("free model", FREE)
-    if seed is not None:
-        first = mixed(seed, 1) % len(found)
+        raise no_model("free model", FREE)
+    if choice.seed is not None:
+        first = mixed(choice.seed, 1) % len(found)
         found = found[first:] + found[:first]
-    return found[: 1 + FALLBACKS]
+    return choice.best(choice.at_home(found))
 
 
 # --- openrouter/auto --------------------------------------------------------------------------------------------------
@@ -177,16 +212,6 @@ class AutoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """the model that the last assistant message names in `model` goes first"""
 
 
-class ParetoPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same to `openrouter/pareto-code`. `max_price` is USD per million tokens of a blended request."""
-
-    id: str = ""
-    enabled: bool = True
-    min_coding_score: Decimal | None = None
-    max_price: Decimal | None = None
-    price_source: str | None = None
-
-
 def plugin(call: Call, router: str) -> dict[str, Any]:
     """What the request says to that router; a plugin of another id is ignored, and one that is off."""
     raw = call.raw.get("plugins")
@@ -199,28 +224,42 @@ def plugin(call: Call, router: str) -> dict[str, Any]:
     return {} if said.get("enabled") is False else said
 
 
-def auto(call: Call, router: str, catalog: Catalog, house: House, ranking: Sequence[str] = ()) -> list[Model]:
-    """The best models for the request: one and its fallbacks. `ranking`: what `learnt` gave.
+def read_plugin(call: Call, router: str, kind: type[P]) -> P:
+    """The same as a struct. Raises BadRequest."""
+    try:
+        return codec.convert(plugin(call, router), kind)
+    except codec.DecodeError as error:
+        raise BadRequest(f"plugins: {error}. Correct it and send the request again.") from None
 
-    Raises NotFound if no candidate is left, BadRequest.
-    """
-    asked = _convert(plugin(call, router), AutoPlugin)
+
+def auto(choice: Choice, router: str) -> list[Model]:
+    """The best models for the request: one and its fallbacks. Raises NotFound if no candidate is left, BadRequest."""
+    asked: AutoPlugin = read_plugin(choice.call, router, AutoPlugin)
     band = _band(asked)
     allowed, excluded = _patterns(asked.allowed_models), _patterns(asked.excluded_models)
     candidates = [
         model
-        for model in _visible(catalog, call, house)
+        for model in choice.candidates
         if (allowed is None or is_named(model, allowed)) and not is_named(model, excluded or ())
     ]
     if not candidates:
-        raise _none("model", router)
-    configured = _of(candidates, house.auto)
-    ranked = configured or _of(candidates, ranking) or sorted(candidates, key=_dearness)
+        raise no_model("model", router)
+    configured = _of(candidates, choice.house.auto)
+    ranked = configured or _of(candidates, choice.ranking) or sorted(candidates, key=dearness)
     # A configured ranking is the operator's own choice of cost; what was learnt stays cheap unless asked otherwise.
-    if band is not None or not configured:
-        ranked = _banded(ranked, band or COST_BANDS["low"])
-    pinned = _of(candidates, [_last_model(call, catalog)]) if asked.pin_model else []
-    return list(dict.fromkeys([*pinned, *ranked]))[: 1 + FALLBACKS]
+    if band is not None:
+        ranked = _banded(ranked, band)
+    elif not configured:
+        cheap = _banded(ranked, COST_BANDS["low"])
+        ranked = cheap if any(map(choice.serves, cheap)) else ranked
+    pinned = _last_model(choice.call, choice.catalog) if asked.pin_model else None
+    return choice.best(put_first(pinned or choice.home(), candidates, ranked))
+
+
+def put_first(slug: str | None, candidates: Sequence[Model], ranked: list[Model]) -> list[Model]:
+    """The ranked models, but the one of that slug before them, if it is a candidate."""
+    own = None if slug is None else next((model for model in candidates if model.slug == slug), None)
+    return ranked if own is None else [own, *[model for model in ranked if model is not own]]
 
 
 def _band(asked: AutoPlugin) -> tuple[int, int] | None:
@@ -259,7 +298,7 @@ def _of(candidates: list[Model], order: Sequence[str]) -> list[Model]:
 
 def _banded(ranked: list[Model], band: tuple[int, int]) -> list[Model]:
     """Those of the ranked whose price is in the band of percentiles; of an empty band the nearest of it."""
-    order = sorted(ranked, key=_dearness)
+    order = sorted(ranked, key=dearness)
     place = {model.slug: 100 * at / len(order) for at, model in enumerate(order)}
     low, high = band
     found = [model for model in ranked if low <= place[model.slug] < high]
@@ -269,9 +308,9 @@ def _banded(ranked: list[Model], band: tuple[int, int]) -> list[Model]:
     return [nearest]
 
 
-def _dearness(model: Model) -> tuple[float, str]:
-    price = _price(model)
-    return (float("inf") if price is None else price), model.slug
+def dearness(model: Model) -> tuple[float, str]:
+    usd = price(model)
+    return (float("inf") if usd is None else usd), model.slug
 
 
 def _patterns(asked: list[str] | None) -> list[str] | None:
@@ -280,48 +319,7 @@ def _patterns(asked: list[str] | None) -> list[str] | None:
     return asked or None
 
 
-# --- openrouter/pareto-code -------------------------------------------------------------------------------------------
-
-CODING_TIERS = (Decimal("0.66"), Decimal("0.33"), ZERO)
-"""Scores from which a model is of the high, the medium, the low tier."""
-
-
-def pareto(call: Call, catalog: Catalog, house: House) -> list[Model]:
-    """The cheapest model of a coding tier with two of the same tier after it; of an empty tier, of the next one.
-
-    With `max_price` the best score at most that dear. Raises NotFound, BadRequest.
-    """
-    asked = _convert(plugin(call, PARETO), ParetoPlugin)
-    scored = [m for m in _visible(catalog, call, house) if m.coding_score is not None and _price(m) is not None]
-    if asked.max_price is not None:
-        limit = float(asked.max_price) / 1e6
-        within = [m for m in scored if (_price(m) or 0.0) <= limit]
-        if not within:
-            raise _none("model with a coding score and at most that price", PARETO)
-        return sorted(within, key=lambda m: (-(m.coding_score or ZERO), _dearness(m)))[: 1 + FALLBACKS]
-    score = asked.min_coding_score
-    if score is not None and not 0 <= score <= 1:
-        raise BadRequest("plugins: min_coding_score is from 0 to 1.")
-    wanted = 0 if score is None else next(at for at, least in enumerate(CODING_TIERS) if score >= least)
-    for tier in sorted(range(3), key=lambda each: (abs(each - wanted), each)):
-        if found := sorted((m for m in scored if _tier(m) == tier), key=_dearness):
-            return found[: 1 + FALLBACKS]
-    raise _none("model with a coding score", PARETO)
-
-
-def _tier(model: Model) -> int:
-    score = model.coding_score or ZERO
-    return next(at for at, least in enumerate(CODING_TIERS) if score >= least)
-
-
-def _convert(said: dict[str, Any], kind: type[Any]) -> Any:
-    try:
-        return codec.convert(said, kind)
-    except codec.DecodeError as error:
-        raise BadRequest(f"plugins: {error}. Correct it and send the request again.") from None
-
-
-def _none(what: str, router: str) -> NotFound:
+def no_model(what: str, router: str) -> NotFound:
     return NotFound(
         f"No models match your request and model restrictions: {router} found no {what} here. Relax them, or name one.",
         metadata={"availability": {"code": "no_endpoints", "retryable": False, "requested_models": [router]}},

@@ -62,6 +62,9 @@ class Outlook(msgspec.Struct, frozen=True):
 
 NOTHING_KNOWN = Outlook()
 
+Group = tuple[Target, list[Endpoint], Manner]
+"""one model of the request, its endpoints that passed every filter, and how they are to be ordered"""
+
 
 class Route(msgspec.Struct, frozen=True):
     """Endpoints in the order they are tried, over all models of the request, and what could not be honoured."""
@@ -161,7 +164,7 @@ def _short(
     key = None
     if sticky is not None:
         key = conversation(call, account, call.model)
-        ordered = _at_home(ordered, sticky, key, [], moment, None)
+        ordered = _at_home(ordered, sticky, key, moment, None)
     return Route(tuple(ordered), (), strategy, None, key)
 
 
@@ -197,12 +200,11 @@ def _long(
     if model is not None:
         targets = [Target(model, Name(call.model), None, False, call.model != model.slug)]
     else:
-        resolver = Resolver(call, catalog, passthrough, house, outlook.ranking, outlook.presets, seed)
-        targets, losses = resolver.all()
+        targets, losses = _resolved(call, catalog, passthrough, outlook, wish, moment, account)
     losses += not_weighed(call.provider, wish, moment)
     check_names(wish, catalog)
     plugin = web_search(call)
-    groups: list[tuple[Target, list[Endpoint], Manner]] = []
+    groups: list[Group] = []
     gone = "endpoints"
     searches: dict[str, Search] | None = None
     for target in targets:
@@ -224,13 +226,39 @@ def _long(
     routed = groups[0][0].router is not None
     if outlook.sticky is not None and not wish.order and len(ordered) > 1 and (routed or any(map(cacheable, ordered))):
         key = conversation(call, account, call.model)
-        ordered = _at_home(ordered, outlook.sticky, key, groups, moment, trail)
+        ordered = _at_home(ordered, outlook.sticky, key, moment, trail)
     if not wish.fallbacks:
         ordered = _primary(ordered, wish, groups[0][2], trail)
     first = groups[0][0]
     strategy = _strategy(call, first, targets)
     thinking = _to_think(groups)
     return Route(tuple(ordered), tuple(losses), strategy, first.router, key, thinking, wish.fallbacks, searches or None)
+
+
+def _resolved(
+    call: Call,
+    catalog: Catalog,
+    passthrough: Passthrough,
+    outlook: Outlook,
+    wish: Wish,
+    moment: Moment,
+    account: str,
+) -> tuple[list[Target], list[Loss]]:
+    """What the model strings mean. A router asks which models pass the filters, and where the conversation was."""
+    house, sticky = outlook.house, outlook.sticky
+
+    def serves(target: Target) -> bool:
+        return bool(_kept(target, _wants(call, wish, house, target)[0], None)[0])
+
+    def home() -> str | None:
+        if sticky is None or wish.order:
+            return None
+        place = sticky.find(conversation(call, account, call.model), moment.now_ns)
+        return None if place is None else place.model
+
+    return Resolver(
+        call, catalog, passthrough, house, outlook.ranking, outlook.presets, moment.seed, serves, home, moment.health
+    ).all()
 
 
 def _wants(call: Call, wish: Wish, house: House, target: Target) -> tuple[Wants, Manner]:
@@ -284,9 +312,7 @@ def _kept(target: Target, wants: Wants, trail: Trail | None) -> tuple[list[Endpo
     return list(preferred), None
 
 
-def _ordered(
-    groups: list[tuple[Target, list[Endpoint], Manner]], across: bool, moment: Moment, trail: Trail | None
-) -> list[Endpoint]:
+def _ordered(groups: list[Group], across: bool, moment: Moment, trail: Trail | None) -> list[Endpoint]:
     """Model after model, or all together; no endpoint twice."""
     if across and len(groups) > 1:
         manner = groups[0][2]
@@ -314,12 +340,11 @@ def _at_home(
     ordered: list[Endpoint],
     sticky: Sticky,
     key: bytes,
-    groups: list[tuple[Target, list[Endpoint], Manner]],
     moment: Moment,
     trail: Trail | None,
 ) -> list[Endpoint]:
-    """The endpoint that has the conversation's prompt in its cache goes first within its model; of a router's models
-    the one that answered before goes first."""
+    """The endpoint that has the conversation's prompt in its cache goes first within its model; which model goes first
+    is said by the request, or by a router that knows the conversation as well."""
     place = sticky.find(key, moment.now_ns)
     home = None if place is None else next((e for e in ordered if e.id == place.endpoint_id), None)
     if home is None or stands(home.id, moment) > 1:
@@ -327,9 +352,6 @@ def _at_home(
     if trail is not None:
         trail.note(home, "has this conversation in its cache")
     others = [e for e in ordered if e is not home]
-    if any(target.router for target, kept, _ in groups if home in kept):
-        same = [e for e in others if e.model == home.model]
-        return [home, *same, *[e for e in others if e.model != home.model]]
     at = next((at for at, e in enumerate(ordered) if e.model == home.model), 0)
     return [*others[:at], home, *others[at:]]
 
@@ -353,7 +375,7 @@ def _primary(ordered: list[Endpoint], wish: Wish, manner: Manner, trail: Trail |
     return kept
 
 
-def _to_think(groups: list[tuple[Target, list[Endpoint], Manner]]) -> frozenset[str]:
+def _to_think(groups: list[Group]) -> frozenset[str]:
     found = _NONE
     for target, kept, _ in groups:
         if target.thinking:

@@ -14,7 +14,9 @@ from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import Fault, ModelUnknown, NotFound
 from routebook.policy import routers
 from routebook.policy.house import OPEN, House
+from routebook.policy.pareto import pareto
 from routebook.policy.variants import PRESET, Name, parse
+from routebook.policy.vitals import Snapshot
 
 Passthrough = Callable[[str], Model | None]
 Presets = Callable[[str], Sequence[str]]
@@ -44,6 +46,11 @@ class Resolver(msgspec.Struct, frozen=True):
     ranking: Sequence[str] = ()
     presets: Presets | None = None
     seed: int | None = None
+    serves: Callable[[Target], bool] | None = None
+    """whether an endpoint of it passes every hard filter of the request"""
+    home: Callable[[], str | None] | None = None
+    """gives the slug of the model that the conversation stays with"""
+    health: Snapshot | None = None
 
     def all(self) -> tuple[list[Target], list[Loss]]:
         """Targets of every model string, in order, and a loss for each that is not here. Raises the first string's
@@ -115,13 +122,30 @@ class Resolver(msgspec.Struct, frozen=True):
             model = self.passthrough(text)
             if model is not None:
                 return [Target(model, name)]
+        choice = self._choice(name)
         if router in routers.AUTO:
-            models = routers.auto(self.call, router, self.catalog, self.house, self.ranking)
-        elif router == routers.FREE:
-            models = routers.free(self.call, self.catalog, self.house, self.seed)
+            models = routers.auto(choice, router)
         else:
-            models = routers.pareto(self.call, self.catalog, self.house)
+            models = routers.free(choice) if router == routers.FREE else pareto(choice)
         return [Target(model, name, router) for model in models]
+
+    def _choice(self, name: Name) -> routers.Choice:
+        serves, home = self.serves, self.home
+        return routers.Choice(
+            self.call,
+            self.catalog,
+            self.house,
+            self.ranking,
+            self.seed,
+            (lambda model: True) if serves is None else (lambda model: serves(Target(model, name))),
+            (lambda: None) if home is None else home,
+            self._speed if name.sort == "throughput" and self.health is not None else None,
+        )
+
+    def _speed(self, model: Model) -> float | None:
+        """Tokens a second of its fastest endpoint; None if none is measured."""
+        speeds = [] if self.health is None else [self.health.speed(e.id) for e in model.endpoints]
+        return max((s.throughput.p50 for s in speeds if s is not None and s.throughput is not None), default=None)
 
 
 def _no_variant(name: Name, base: Model) -> NotFound:

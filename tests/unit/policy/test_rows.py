@@ -165,6 +165,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_auto_follows_what_callers_spend_and_not_itself",
         "test_a_pinned_model_is_the_one_that_the_last_assistant_message_names",
         "test_the_older_tradeoff_is_a_ceiling_of_prices_and_the_tier_goes_before_it",
+        "test_a_router_passes_over_models_that_no_endpoint_may_serve",
+        "test_a_conversation_stays_with_its_model_wherever_the_ranking_has_it_by_now",
     ),
     "8 openrouter/free": ("test_free_draws_among_the_free_models_that_can_serve_the_request",),
     "8 ~author/family-latest": (
@@ -174,6 +176,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "8 openrouter/pareto-code": (
         "test_pareto_code_takes_the_cheapest_of_a_coding_tier",
         "test_pareto_code_without_a_candidate_is_404_and_a_wrong_score_400",
+        "test_pareto_code_by_speed_takes_the_fastest_of_the_tier_and_the_unmeasured_last",
     ),
     "8 openrouter/fusion": ("test_routers_that_are_not_here_are_refused_by_name",),
     "8 openrouter/bodybuilder": ("test_routers_that_are_not_here_are_refused_by_name",),

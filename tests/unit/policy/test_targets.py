@@ -386,7 +386,8 @@ CODING = catalog(
         ({"min_coding_score": 0.66}, ["lab/c1", "lab/c2", "lab/c0"]),
         ({"min_coding_score": 0.5}, ["lab/c3", "lab/c4"]),
         ({"min_coding_score": 0.1}, ["lab/c3", "lab/c4"]),
-        ({"max_price": "5"}, ["lab/c1", "lab/c2", "lab/c3"]),
+        ({"max_price": 5}, ["lab/c1", "lab/c3", "lab/c2"]),
+        ({"max_price": 2.5, "price_source": "weighted_avg"}, ["lab/c3", "lab/c4"]),
     ],
 )
 def test_pareto_code_takes_the_cheapest_of_a_coding_tier(plugin: dict[str, Any], expected: list[str]) -> None:
@@ -396,7 +397,11 @@ def test_pareto_code_takes_the_cheapest_of_a_coding_tier(plugin: dict[str, Any],
 
 
 def test_pareto_code_without_a_candidate_is_404_and_a_wrong_score_400() -> None:
-    for plugin, kind in (({"max_price": "0.5"}, NotFound), ({"min_coding_score": 2}, BadRequest)):
+    for plugin, kind in (
+        ({"max_price": 0.5}, NotFound),
+        ({"min_coding_score": 2}, BadRequest),
+        ({"price_source": "gut"}, BadRequest),
+    ):
         with pytest.raises(kind):
             plan(call("openrouter/pareto-code", plugins=[{"id": "pareto-router", **plugin}]), CODING)
     with pytest.raises(NotFound):
