@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import cyclopts
 import pytest
+from rich.console import Console
 
 from routebook.cli.main import app, main, short_errors
 from routebook.config.problems import ConfigError
@@ -73,6 +75,43 @@ def test_wrong_usage_ends_with_2_and_says_what_to_do(
     assert out == ""
     assert err.startswith("routebook")
     assert 1 <= err.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("keys create", "--name is missing"),
+        ("generation show", "ID is missing"),
+        ("ledger forfeit", "DAYBOOK is missing"),
+        ("keys disable", "WHICH is missing"),
+        ("ledger export --output", "--output needs a value"),
+        ("serve --port", "--port needs a value"),
+    ],
+)
+def test_what_is_missing_is_called_so(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(line.split())
+    command = line.partition(" --")[0]
+    assert capsys.readouterr().err == f"routebook {command}: {told}\nTry: routebook {command} --help\n"
+
+
+def helped(command: str) -> str:
+    """Its help on a terminal of 500 columns."""
+    file = io.StringIO()
+    app([*command.split(), "--help"], console=Console(file=file, width=500), exit_on_error=False)
+    return file.getvalue()
+
+
+def test_the_names_of_tables_in_the_help_are_no_markup() -> None:
+    assert "[routing], [[models]] and [[providers]]" in helped("route replay")
+
+
+@pytest.mark.parametrize("command", [*commands()])
+def test_help_is_broken_where_the_terminal_ends_and_says_nothing_idle(command: str) -> None:
+    told = helped(command)
+    assert "[default: False]" not in told
+    paragraphs = told.partition("╭")[0].strip().split("\n\n")
+    assert [paragraph for paragraph in paragraphs if "\n" in paragraph.strip()] == []
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

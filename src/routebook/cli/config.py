@@ -13,7 +13,7 @@ app = cyclopts.App(name="config", help="Work on configuration files.")
 
 
 @app.command
-def check(file: Annotated[Path, cyclopts.Parameter(help="The configuration file.")]) -> None:
+def check(file: Annotated[Path, cyclopts.Parameter(help="The configuration file.")], /) -> None:
     """Check a file and print what would be served with it in this environment. Starts nothing, asks nobody.
 
     An error names the line and ends with 1.

@@ -39,7 +39,9 @@ def doctor(
     *,
     config: Annotated[Path | None, cyclopts.Parameter(help="Configuration file; else ROUTEBOOK_CONFIG.")] = None,
 ) -> int:
-    """Look at this machine, the data folder and the configuration, and say what to do. Exits 1 if something must be.
+    """Look at this machine, the data folder and the configuration, and say what to do.
+
+    Changes nothing, asks nobody. Exits 1 if something must be done.
 
     Example: `routebook doctor --config routebook.toml`
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def forfeit(
-    daybook: str,
+    daybook: Annotated[str, cyclopts.Parameter(help="Its name, as `routebook ledger verify` shows it.")],
+    /,
     *,
     config: Annotated[Path | None, cyclopts.Parameter(help="Configuration file; else ROUTEBOOK_CONFIG.")] = None,
 ) -> None:

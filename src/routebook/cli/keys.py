@@ -108,7 +108,7 @@ def list_keys(
 
 
 @app.command
-def disable(which: Which, *, config: Config = None) -> None:
+def disable(which: Which, /, *, config: Config = None) -> None:
     """Refuse a key from now on; `enable` takes it back.
 
     Example: `routebook keys disable laptop`
@@ -117,7 +117,7 @@ def disable(which: Which, *, config: Config = None) -> None:
 
 
 @app.command
-def enable(which: Which, *, config: Config = None) -> None:
+def enable(which: Which, /, *, config: Config = None) -> None:
     """Let a disabled key in again.
 
     Example: `routebook keys enable laptop`
@@ -126,7 +126,7 @@ def enable(which: Which, *, config: Config = None) -> None:
 
 
 @app.command
-def delete(which: Which, *, config: Config = None) -> None:
+def delete(which: Which, /, *, config: Config = None) -> None:
     """Delete a key for good. What it has spent stays in the book.
 
     Example: `routebook keys delete laptop`

@@ -6,6 +6,7 @@ The modules of the commands are light; what is heavy they import inside their fu
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ app = cyclopts.App(
     help="A self-hosted LLM router that speaks the OpenRouter API and keeps an honest book.\n\n"
     "Example: `routebook demo`, then `routebook serve`",
     version=f"routebook {__version__}",
-    help_format="rich",
+    help_format="plaintext",  # as it stands: TOML's [[models]] is no markup
+    default_parameter=cyclopts.Parameter(show_default=lambda value: value if value is not False else None),
     result_action="return_value",
 )
 for _group, _example in (
@@ -47,6 +49,19 @@ app.command(models.app)
 app.command(config.app)
 app.command(db.app)
 app.command(doctor)
+
+
+def _unfold(tree: cyclopts.App) -> None:
+    """Paragraphs of the help in one line each: where the source breaks them is nothing to a terminal."""
+    for name in tree:
+        if not name.startswith("-"):
+            command = tree[name]
+            paragraphs = inspect.cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+            _unfold(command)
+
+
+_unfold(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,5 +124,7 @@ def _told(error: Exception) -> str:
 def _wrong_usage(error: cyclopts.CycloptsError) -> int:
     command = " ".join(["routebook", *(error.command_chain or ())])
     told = " ".join(str(error).split())
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+        told = f"{error.argument.name} {'is missing' if error.argument.required else 'needs a value'}"
     print(f"{command}: {told}\nTry: {command} --help", file=sys.stderr)
     return 2
