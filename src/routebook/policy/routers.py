@@ -23,7 +23,7 @@ from routebook.core.money import ZERO, add
 from routebook.policy.dice import mixed
 from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_named, is_sent
 from routebook.policy.house import OPEN, House
-from routebook.policy.shelf import blend
+from routebook.policy.shelf import shelf_of
 from routebook.wire import codec
 
 AUTO = ("openrouter/auto", "openrouter/auto-beta")
@@ -141,8 +141,9 @@ class Choice(msgspec.Struct, frozen=True):
     @property
     def candidates(self) -> list[Model]:
         """Models that can serve what the request has, and that the house allows."""
-        call, house = self.call, self.house
-        return [m for m in self.catalog.models.values() if not m.hidden and able(m, call) and _may(m, house)]
+        serves, house = able(self.call), self.house
+        found = [model for model in self.catalog.models.values() if not model.hidden and serves(model)]
+        return found if house.lenient else [model for model in found if _may(model, house)]
 
     def best(self, ranked: Sequence[Model]) -> list[Model]:
         """The first ones that serve: one and its fallbacks.
@@ -157,19 +158,33 @@ class Choice(msgspec.Struct, frozen=True):
         return put_first(self.home(), ranked, ranked)
 
 
-def able(model: Model, call: Call) -> bool:
-    """True if some endpoint of the model can serve what the request has: media, tools, structured answers."""
-    needs = inputs_of(call)
+def able(call: Call) -> Callable[[Model], bool]:
+    """Whether some endpoint of a model can serve what the request has: media, tools, structured answers. What the
+    request needs is worked out once, not for each model."""
+    needs, wants = inputs_of(call), frozenset(call.chat.modalities or ("text",))
     sent = [name for name in PREFERRED_PARAMETERS if is_sent(call, name)]
-    wants = frozenset(call.chat.modalities or ("text",))
-    if not needs <= frozenset(model.input_modalities) or not wants <= frozenset(model.output_modalities):
-        return False
-    return any(
-        endpoint.enabled
-        and endpoint.service_tier is None
-        and (endpoint.supported_parameters is None or endpoint.supported_parameters.issuperset(sent))
-        for endpoint in model.endpoints
-    )
+    if not needs and not sent and wants == _TEXT:
+        return _says_text
+
+    def serves(model: Model) -> bool:
+        if not (needs.issubset(model.input_modalities) and wants.issubset(model.output_modalities)):
+            return False
+        return any(
+            endpoint.enabled
+            and endpoint.service_tier is None
+            and (endpoint.supported_parameters is None or endpoint.supported_parameters.issuperset(sent))
+            for endpoint in model.endpoints
+        )
+
+    return serves
+
+
+_TEXT = frozenset({"text"})
+
+
+def _says_text(model: Model) -> bool:
+    """What most requests need."""
+    return "text" in model.output_modalities and shelf_of(model.endpoints).ordinary
 
 
 def _may(model: Model, house: House) -> bool:
@@ -178,7 +193,7 @@ def _may(model: Model, house: House) -> bool:
 
 def price(model: Model) -> float | None:
     """Of its cheapest endpoint, USD a token; None if none has a price."""
-    return min((price for e in model.endpoints if (price := blend(e.pricing)) is not None), default=None)
+    return shelf_of(model.endpoints).price
 
 
 # --- openrouter/free --------------------------------------------------------------------------------------------------
@@ -240,7 +255,7 @@ def auto(choice: Choice, router: str) -> list[Model]:
     candidates = [
         model
         for model in choice.candidates
-        if (allowed is None or is_named(model, allowed)) and not is_named(model, excluded or ())
+        if (allowed is None or is_named(model, allowed)) and (excluded is None or not is_named(model, excluded))
     ]
     if not candidates:
         raise no_model("model", router)

@@ -55,7 +55,9 @@ class Shelf:
         "cumulated",
         "endpoints",
         "ids",
+        "ordinary",
         "plain",
+        "price",
         "tiered",
         "weights",
     )
@@ -78,6 +80,10 @@ class Shelf:
         )
         self.tiered = any(e.service_tier is not None for e in endpoints)
         self.all_enabled = all(e.enabled for e in endpoints)
+        self.price = blend(self.by_price[0].pricing) if endpoints else None
+        """USD a token of the cheapest; None if none has a price"""
+        self.ordinary = any(e.enabled and e.service_tier is None for e in endpoints)
+        """one of them is there for everybody"""
         self.cacheable = any(cacheable(e) for e in endpoints)
         self.plain = self.all_enabled and not self.tiered and len(endpoints) > 0
         """nothing has to be filtered for what the endpoints themselves are"""
