@@ -12,6 +12,7 @@ import platform
 import struct
 import subprocess
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,7 @@ DIALECTS = {
     "anthropic": ("", "claude-sonnet-4-6"),
     "openai_responses": ("/v1", "gpt-5.5"),
     "openai_chat": ("/v1", "deepseek-v4"),
+    "gemini": ("/v1beta", "gemini-3-pro"),
 }
 """dialect -> (path of its base URL, what the provider calls the model)"""
 _NOWHERE = "http://127.0.0.1:9"
@@ -167,6 +169,24 @@ def records(gateway: RunningGateway, key: str, since: int = 0) -> list[dict[str,
         assert found.status_code == 200, found.text
         out.append(json.loads(found.text, parse_float=Decimal)["data"])
     return out
+
+
+def pictures_in(value: Any) -> Iterator[str]:
+    """The data of all pictures in a request of any dialect, wherever they stand."""
+    if isinstance(value, dict):
+        if value.get("type") == "image" and isinstance(value.get("source"), dict):
+            yield value["source"]["data"]
+        if isinstance(value.get("inlineData"), dict):
+            yield value["inlineData"]["data"]
+        url = value.get("image_url")
+        url = url.get("url") if isinstance(url, dict) else url
+        if isinstance(url, str):
+            yield url.partition("base64,")[2]
+        for inner in value.values():
+            yield from pictures_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from pictures_in(inner)
 
 
 def cost(turns: int, fresh: int, cached: int, completion: int) -> Decimal:

@@ -145,6 +145,10 @@ def _thoughts(dialect: str, body: dict[str, Any]) -> list[str]:
         return [part["text"] for item in items for part in item["summary"]]
     if dialect == "openai_chat":
         return [each["reasoning_content"] for each in body["messages"] if each.get("reasoning_content")]
+    if dialect == "gemini":
+        calls = [part for turn in body["contents"] for part in turn["parts"] if "functionCall" in part]
+        assert [part["thoughtSignature"] for part in calls] == [sealed(each) for each in THOUGHTS]
+        return THOUGHTS  # the thoughts themselves are not wanted back
     blocks = [block for turn in body["messages"] if turn["role"] == "assistant" for block in turn["content"]]
     thoughts = [block for block in blocks if block["type"] == "thinking"]
     assert [block["signature"] for block in thoughts] == [sealed(each) for each in THOUGHTS]

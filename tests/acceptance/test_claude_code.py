@@ -20,6 +20,7 @@ from tests.acceptance.coding import (
     claude_code,
     configuration,
     cost,
+    pictures_in,
     records,
     try_claude_code,
 )
@@ -90,7 +91,7 @@ def test_a_conversation_with_tools_is_had_and_is_on_the_book(
     assert [len(each.results) for each in seen] == [0, 1, 2, 3]
     assert {each.dialect for each in seen} == {dialect}
     assert {"Bash", "Edit", "Read", "Write"} <= set(seen[0].tools)
-    (picture,) = _pictures(seen[-1].body)
+    (picture,) = pictures_in(seen[-1].body)
     assert b64decode(picture).startswith(b"\x89PNG"), "what a tool gave back was a picture"
 
     made = records(gateway, key, before)
@@ -149,23 +150,6 @@ def test_what_a_model_of_another_kind_thought_comes_back_to_it_though_it_is_not_
         assert given == [sealed(each) for each in THOUGHTS]
         thoughts = [part["text"] for parts in thoughts for part in parts]
     assert thoughts == THOUGHTS
-
-
-def _pictures(value: Any) -> Iterator[str]:
-    """The data of all pictures in a request, wherever it stands."""
-    if isinstance(value, dict):
-        source = value.get("source")
-        if value.get("type") == "image" and isinstance(source, dict):
-            yield source["data"]
-        url = value.get("image_url")
-        url = url.get("url") if isinstance(url, dict) else url
-        if isinstance(url, str):
-            yield url.partition("base64,")[2]
-        for inner in value.values():
-            yield from _pictures(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _pictures(inner)
 
 
 def test_a_conversation_is_taken_up_again(gateway: RunningGateway, provider: Turns, key: str, desk: Desk) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.coding import DIALECTS, NOTE, Desk, codex, configuration, cost, records
+from tests.acceptance.coding import DIALECTS, NOTE, Desk, codex, configuration, cost, pictures_in, records
 from tests.acceptance.gateway import RunningGateway
 from tests.acceptance.turns import Say, Seen, Turns
 from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, sealed
@@ -23,16 +23,27 @@ pytestmark = pytest.mark.timeout(400)
 """The first run installs the agent."""
 
 PATCH = f"*** Begin Patch\n*** Add File: out.txt\n+{NOTE}\n*** End Patch\n"
-MODELS = {"anthropic": "anthropic/gpt-5.5", "openai_responses": "openai/gpt-5.5", "openai_chat": "deepseek/gpt-5.5"}
+MODELS = {
+    "gemini": "google/gpt-5.5",
+    "anthropic": "anthropic/gpt-5.5",
+    "openai_responses": "openai/gpt-5.5",
+    "openai_chat": "deepseek/gpt-5.5",
+}
 """Codex knows a model by the end of its name, and gives this one a tool that takes a patch as plain text."""
 CODERS = {
+    "gemini": "google/gpt-6.2-sol",
     "anthropic": "anthropic/gpt-6.2-sol",
     "openai_responses": "openai/gpt-6.2-sol",
     "openai_chat": "a/gpt-6.2-sol",
 }
 """This one is given its tools among the items of its input: one that runs what the model writes, and others in
 namespaces."""
-UNKNOWN = {"anthropic": "anthropic/opus", "openai_responses": "openai/odd", "openai_chat": "deepseek/deepseek-v4"}
+UNKNOWN = {
+    "gemini": "google/gemini-3-pro",
+    "anthropic": "anthropic/opus",
+    "openai_responses": "openai/odd",
+    "openai_chat": "deepseek/deepseek-v4",
+}
 """Codex does not know these, and gives them its plainest tools."""
 SCHEMA = {
     "type": "object",
@@ -229,25 +240,9 @@ def test_pictures_reach_the_model_from_the_caller_and_from_a_tool(
 ) -> None:
     asked = len(provider.asked)
     codex(desk, gateway, key, MODELS[dialect], "--image", "dot.png", "--", "Copy the note.")
-    sent = list(_pictures(provider.asked[asked:][-1].body))
+    sent = list(pictures_in(provider.asked[asked:][-1].body))
     assert len(sent) == 2
     assert all(b64decode(each).startswith(b"\x89PNG") for each in sent)
-
-
-def _pictures(value: Any) -> Iterator[str]:
-    """The data of all pictures in a request, wherever it stands."""
-    if isinstance(value, dict):
-        if value.get("type") == "image":
-            yield value["source"]["data"]
-        url = value.get("image_url")
-        url = url.get("url") if isinstance(url, dict) else url
-        if isinstance(url, str):
-            yield url.partition("base64,")[2]
-        for inner in value.values():
-            yield from _pictures(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _pictures(inner)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -263,6 +258,7 @@ def test_an_answer_in_a_schema_is_asked_for_in_each_dialects_words(
         "openai_responses": lambda: body["text"]["format"]["schema"],
         "openai_chat": lambda: body["response_format"]["json_schema"]["schema"],
         "anthropic": lambda: body["output_config"]["format"]["schema"],
+        "gemini": lambda: body["generationConfig"]["responseJsonSchema"],
     }[dialect]()
     assert asked["required"] == ["note"]
 

@@ -1,7 +1,7 @@
-"""One turn of a model in the words of three dialects, whole or streamed, as their vendors' pages show them.
+"""One turn of a model in the words of four dialects, whole or streamed, as their vendors' pages show them.
 
-Read 2026-11: platform.claude.com "Streaming messages", platform.openai.com "Responses: streaming events" and "Chat:
-the chunk object". Part of `turns.py`.
+Read 2026-11: platform.claude.com "Streaming messages"; platform.openai.com "Responses: streaming events" and "Chat: the
+chunk object"; ai.google.dev "Thought signatures". Part of `turns.py`.
 """
 
 from __future__ import annotations
@@ -254,8 +254,41 @@ def chat(say: Say, asked: dict[str, Any], number: int) -> tuple[str, bytes]:
     return STREAM, "".join(f"data: {json.dumps(each)}\n\n" for each in chunks).encode() + b"data: [DONE]\n\n"
 
 
+# --- Gemini -----------------------------------------------------------------------------------------------------------
+
+
+def gemini(say: Say, asked: dict[str, Any], number: int) -> tuple[str, bytes]:
+    parts: list[dict[str, Any]] = []
+    if say.thought and asked.get("generationConfig", {}).get("thinkingConfig", {}).get("includeThoughts"):
+        parts.append({"text": say.thought, "thought": True})
+    if say.text:
+        parts.append({"text": say.text})
+    if say.call is not None:
+        functions = [each for tool in asked.get("tools") or () for each in tool.get("functionDeclarations") or ()]
+        schemas = [{"name": each["name"], "parameters": each.get("parametersJsonSchema")} for each in functions]
+        parts.append({"functionCall": {"name": say.call[0], "args": given(say.call, schemas)}})
+    # The signature stands on the call, and on the last part where nothing is called (ai.google.dev, read 2026-11).
+    parts[-1]["thoughtSignature"] = sealed(say.thought)
+    usage = {
+        "promptTokenCount": PROMPT,
+        "cachedContentTokenCount": CACHED,
+        "candidatesTokenCount": COMPLETION,
+        "totalTokenCount": PROMPT + COMPLETION,
+    }
+    head = {"modelVersion": asked["model"], "responseId": f"r{number}", "usageMetadata": usage}
+
+    def frame(parts: list[dict[str, Any]], **end: Any) -> dict[str, Any]:
+        return {"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0, **end}], **head}
+
+    if not asked["stream"]:
+        return "application/json", json.dumps(frame(parts, finishReason="STOP")).encode()
+    frames = [*(frame([part]) for part in parts[:-1]), frame(parts[-1:], finishReason="STOP")]
+    return STREAM, "".join(f"data: {json.dumps(each)}\n\n" for each in frames).encode()
+
+
 SAID: dict[str, Callable[[Say, dict[str, Any], int], tuple[str, bytes]]] = {
     "anthropic": anthropic,
     "openai_responses": responses,
     "openai_chat": chat,
+    "gemini": gemini,
 }
