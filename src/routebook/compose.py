@@ -290,9 +290,10 @@ class Gateway:
         await self._wait_for_calls(SETTLE_SECONDS)
 
     async def _wait_for_calls(self, seconds: float) -> None:
-        deadline = self._clock.now_ns() + int(seconds * NS)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds  # not the wall clock, which may be set meanwhile
         # Calls end in many ways; at stop a poll is the plain one.
-        while self._busy() and self._clock.now_ns() < deadline:  # noqa: ASYNC110
+        while self._busy() and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
 
     def _busy(self) -> bool:
@@ -314,7 +315,7 @@ class Gateway:
         reclaimer = Reclaimer(self.app)
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._clock.follow()
+            self._clock.follow(idle=not self.app.entries)
             now_ns = self._clock.now_ns()
             self.app.metrics.open = len(self.app.entries)
             for entry in list(self.app.entries):
@@ -322,7 +323,10 @@ class Gateway:
                     entry.tick(now_ns)
                 except Exception:
                     log.exception("the sweep failed on generation %s", entry.intent.id)
-            reclaimer.look(now_ns)
+            try:
+                reclaimer.look(now_ns)
+            except Exception:
+                log.exception("the sweep failed on the holds")
             if self._daybook.lost and not self.broken.is_set():
                 log.critical("%s: this process ends; start it again, and the book is read anew", self._daybook.trouble)
                 self.broken.set()

@@ -13,12 +13,18 @@ NS = 1_000_000_000
 MS_NS = 1_000_000
 
 DRIFT_NS_MAX = NS
-"""A wall clock that was set by more than this is followed at the next `follow`; until then durations stay true."""
+"""A wall clock that was set by more than this is followed; until then durations stay true."""
+
+SLEWED_NS_MAX = 600 * NS
+"""By more than this it was wrong altogether, and is followed at once, whatever is under way."""
+
+SLEW_NS = NS // 40
+"""What each `follow` makes up while calls are under way: a tenth of the time between two of the sweep."""
 
 
 class Clock(Protocol):
     def now_ns(self) -> int:
-        """Nanoseconds of unix time; never runs backwards between two `follow`s."""
+        """Nanoseconds of unix time; runs backwards only where the wall clock was set back, see `SystemClock.follow`."""
 
     async def sleep(self, ns: int) -> None:
         """Returns that much later."""
@@ -36,11 +42,18 @@ class SystemClock:
     async def sleep(self, ns: int) -> None:
         await asyncio.sleep(ns / NS)
 
-    def follow(self) -> None:
-        """Take over the wall clock if it has been set; called by the sweep."""
-        offset = time.time_ns() - time.monotonic_ns()
-        if abs(offset - self._offset) > DRIFT_NS_MAX:
-            self._offset = offset
+    def follow(self, *, idle: bool) -> None:
+        """Take over the wall clock if it has been set; called by the sweep, four times a second.
+
+        At once where nothing is under way. Else step by step, so that no call is taken for one that was silent all that
+        time, and none ends before it began.
+        """
+        behind = time.time_ns() - time.monotonic_ns() - self._offset
+        if abs(behind) <= DRIFT_NS_MAX:
+            return
+        if not idle and abs(behind) <= SLEWED_NS_MAX:
+            behind = SLEW_NS if behind > 0 else -SLEW_NS
+        self._offset += behind
 
 
 class Dice(Protocol):
