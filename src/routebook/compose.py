@@ -165,7 +165,7 @@ class Gateway:
             fetch=fetch,
             credentials=Credentials(self.stock.keys),
             upstreams=registry.upstreams(vendors),
-            metrics=Metrics(),
+            metrics=Metrics(lambda model: model in self.app.catalog.models),
             passthrough=self.stock.passthrough,
             moderator=self.moderator,
             counter=self._counter,

@@ -5,7 +5,7 @@ the client library's own counters cost several times as much per call. Names are
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,6 +16,11 @@ from routebook.observe.clock import NS
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LABELS = ("model", "provider")
+
+UNLISTED_MOST = 100
+"""Models outside the catalogue that get a label of their own: their names are what callers wrote."""
+OTHERS = "(others)"
+"""The label of all further ones."""
 
 
 class _Spread:
@@ -55,9 +60,12 @@ class _Cell:
 
 
 class Metrics(Collector):
-    """One registry a process. Labels come from the catalogue, never from what a caller wrote."""
+    """One registry a process. However many names callers think up, the number of labels has an end."""
 
-    def __init__(self) -> None:
+    def __init__(self, listed: Callable[[str], bool] = lambda model: True) -> None:
+        """`listed`: whether a model's slug is in the catalogue."""
+        self._listed = listed
+        self._unlisted: set[str] = set()
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.open = 0
@@ -68,9 +76,7 @@ class Metrics(Collector):
     def settled(self, intent: Intent, outcome: Outcome, state: int) -> None:
         """Count one settled call."""
         key = (outcome.model, outcome.provider_name)
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = _Cell()
+        cell = self._cells.get(key) or self._cell(outcome.model, outcome.provider_name)
         cell.states[state] = cell.states.get(state, 0) + 1
         for attempt in outcome.attempts:
             tried = (attempt.provider_name, attempt.status)
@@ -84,6 +90,14 @@ class Metrics(Collector):
         first_ns = outcome.attempts[-1].first_ns if outcome.attempts else None
         if first_ns is not None:
             cell.first.add((first_ns - intent.accepted_ns) / NS)
+
+    def _cell(self, model: str | None, provider: str | None) -> _Cell:
+        if model is not None and model not in self._unlisted and not self._listed(model):
+            if len(self._unlisted) < UNLISTED_MOST:
+                self._unlisted.add(model)
+            else:
+                model = OTHERS
+        return self._cells.setdefault((model, provider), _Cell())
 
     def text(self) -> bytes:
         """The exposition format of GET /metrics."""
