@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
+from routebook.cli.problems import FULL
 from routebook.cli.which import chosen, since_until, stop
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from routebook.store.port import Store
 
 Format = Literal["jsonl", "csv"]
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def export(
@@ -129,6 +128,8 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
     if output is None:
         yield sys.stdout
         return
+    if output.is_dir():
+        stop(f"{output} is a folder; name a file in it, such as {output / 'book.csv'}", 1)
     part = output.with_name(output.name + ".part")
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -142,6 +143,6 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
         os.replace(part, output)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             stop(f"{output} cannot be written: {error.strerror}; nothing is left of it", 1)
         raise

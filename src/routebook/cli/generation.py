@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import cyclopts
 
+from routebook.cli.problems import FULL
+
 if TYPE_CHECKING:
     from routebook.core.generation import Folded
     from routebook.daybook.reading import ReadOnlyDaybook
@@ -148,6 +150,8 @@ def with_records(
     except BrokenPipeError:
         raise
     except (OSError, DaybookDamaged) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise  # of what the work writes: reading fills nothing
         _stop(f"a daybook in the data folder cannot be read: {error}", 1)
 
 

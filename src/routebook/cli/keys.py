@@ -62,6 +62,8 @@ def create(
 
     if not name.strip():
         _stop("--name must not be empty", 2)
+    if limit is None and limit_reset is not None:
+        _stop(f"--limit-reset {limit_reset} needs the limit that it resets: --limit 5", 2)
     try:
         amount = None if limit is None else Decimal(limit)
         wanted = NewKey(name=name, limit=amount, limit_reset=limit_reset, expires_at=expires)
@@ -70,15 +72,27 @@ def create(
     except InvalidOperation:
         _stop(f"--limit must be an amount of USD such as 25.50, not {limit!r}", 2)
     except BadRequest as fault:
-        _stop(fault.message, 2)
+        _stop(_of_option(fault.message, limit, expires), 2)
 
-    async def work(store: Store) -> None:
+    async def work(store: Store) -> int:
         await store.put_key(key)
+        return sum(each.name == name for each in await store.keys())
 
-    _with_store(config, work)
+    namesakes = _with_store(config, work)
     print(text)
     kind = "management key" if management else "key"
     print(f"{kind} {name!r} made, hash {key.hash}; it is not shown again.", file=sys.stderr)
+    if namesakes > 1:
+        print(f"{namesakes} keys are called {name!r} now; commands tell them apart by label or hash.", file=sys.stderr)
+
+
+def _of_option(message: str, limit: str | None, expires: str | None) -> str:
+    """What the API says of a member of its body, of the option."""
+    if message.startswith("limit "):
+        return f"--limit must be an amount of USD, zero or more, such as 25.50, not {limit!r}"
+    if message.startswith("expires_at "):
+        return f"--expires must be a time in UTC such as 2027-12-31T23:59:59Z, not {expires!r}"
+    return message
 
 
 @app.command(name="list")

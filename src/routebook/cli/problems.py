@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""of what is written: no room for it"""
+
 
 class CannotListen(Exception):
     """The address cannot be had."""

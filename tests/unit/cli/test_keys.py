@@ -91,9 +91,10 @@ def test_create_takes_limit_reset_end_kind_and_account(keys: Keys, home: Path) -
     ("flag", "value", "says"),
     [
         ("--limit", "much", "25.50"),
-        ("--limit", "-1", "limit must be"),
-        ("--limit", "NaN", "limit must be"),
-        ("--expires", "tomorrow", "2027-12-31T23:59:59Z"),
+        ("--limit", "-1", "--limit must be an amount of USD, zero or more, such as 25.50, not '-1'"),
+        ("--limit", "NaN", "--limit must be"),
+        ("--limit-reset", "daily", "--limit-reset daily needs the limit that it resets"),
+        ("--expires", "tomorrow", "--expires must be a time in UTC such as 2027-12-31T23:59:59Z, not 'tomorrow'"),
         ("--expires", "2027-12-31T23:59:59+02:00", "UTC"),
         ("--name", " ", "--name"),
     ],
@@ -126,6 +127,7 @@ def test_a_key_is_disabled_enabled_and_deleted_by_any_of_its_names(keys: Keys, h
 def test_an_ambiguous_or_unknown_name_changes_nothing(keys: Keys, home: Path) -> None:
     keys("create", "--name", "twin")
     keys("create", "--name", "twin")
+    assert "2 keys are called 'twin' now; commands tell them apart by label or hash." in keys.err
     message = keys.fails(1, "delete", "twin")
     assert all(key.hash[:12] in message for key in stored(home))
     assert "keys list" in keys.fails(1, "disable", "nobody")

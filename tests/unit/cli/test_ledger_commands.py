@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -190,6 +192,9 @@ def test_an_export_that_cannot_be_written_leaves_nothing_and_says_so(home: Path,
     run(ledger.app, "export", "--output", str(tmp_path / "absent" / "x.csv"))
     assert run.code == 1
     assert "cannot be written: No such file or directory" in run.err
+    run(ledger.app, "export", "--output", str(tmp_path))
+    assert run.code == 1
+    assert f"{tmp_path} is a folder; name a file in it, such as {tmp_path / 'book.csv'}" in run.err
     out = tmp_path / "x.csv"
     out.write_text("before")
 
@@ -204,6 +209,20 @@ def test_an_export_that_cannot_be_written_leaves_nothing_and_says_so(home: Path,
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith("x")] == ["x.csv"]
     run(ledger.app, "export", "--output", str(out))
     assert (out.stat().st_mode & 0o777, len(out.read_text().splitlines())) == (0o600, 14)
+
+
+def test_a_full_disk_is_not_told_as_damage_to_the_book(
+    home: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    mixed(home)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", Full())
+        with pytest.raises(OSError, match="No space left on device"):
+            run(ledger.app, "export")
 
 
 def test_an_unpriced_call_is_told_apart_from_a_free_one(home: Path, run: Command) -> None:
