@@ -6,7 +6,7 @@ from collections import deque
 
 from routebook.core.call import Call, CannotExpress, Loss, Losses
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import Fault, Forbidden, NotFound, UpstreamCredential, UpstreamFault
+from routebook.core.errors import Fault, Forbidden, UpstreamCredential, UpstreamFault
 from routebook.core.ids import Mint
 from routebook.corridor.attempt import Attempt
 from routebook.corridor.entry import Entry
@@ -17,6 +17,7 @@ from routebook.dialects.searching import with_search
 from routebook.observe.clock import NS
 from routebook.observe.log import log
 from routebook.policy.compress import Compressed, fitted
+from routebook.policy.refusals import required
 from routebook.policy.retry import next_step, verdict
 from routebook.policy.search import spoken
 from routebook.policy.variants import thinking
@@ -113,7 +114,8 @@ class _Walk:
     def verdict(self) -> Fault:
         """What the caller is told when nobody answered."""
         if self._faults:
-            return verdict(self._faults, self._providers)
+            call = self.entry.call
+            return verdict(self._faults, self._providers, (call.model, *call.models))
         return _cannot(self.entry, self.cannot)
 
 
@@ -174,8 +176,4 @@ def _cannot(entry: Entry, cannot: CannotExpress | None) -> Fault:
     plan = entry.held.plan
     if is_asked(plan.admitted.arrival.headers):
         entry.answer.translation = told(plan.losses, refused=cannot.parameter)
-    return NotFound(
-        f"No endpoint of {entry.call.model} supports every parameter that was sent ({cannot}); "
-        "leave it out or drop provider.require_parameters.",
-        metadata={"availability": {"code": "constraint_filtered", "excluded_by": "require_parameters"}},
-    )
+    return required(entry.call, f"No endpoint of {entry.call.model} supports every parameter that was sent ({cannot})")

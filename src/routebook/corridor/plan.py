@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from routebook.core.call import Call, Loss
 from routebook.core.catalog import Accounting, Endpoint
-from routebook.core.errors import Fault, NotFound
+from routebook.core.errors import Fault
 from routebook.corridor.admit import Admitted
 from routebook.corridor.ports import App
 from routebook.corridor.tell import of_fault
 from routebook.ledger.tally import Hold
 from routebook.metering import allowance
 from routebook.metering.estimate import completion_bound, cost_bound
-from routebook.policy.refusals import not_honoured
+from routebook.policy.refusals import not_honoured, required
 from routebook.policy.routing import Route, route
 from routebook.wire import codec
 
@@ -58,11 +58,7 @@ def draw_plan(admitted: Admitted, app: App) -> Plan:
         losses = (*[Loss(parameter, why) for parameter, why in ignored], *losses)
     if ignored and call.provider is not None and call.provider.require_parameters:
         name, why = ignored[0]
-        refused = NotFound(
-            f"No endpoint can honour `{name}` ({why}) and provider.require_parameters is set; "
-            f"leave `{name}` out or drop require_parameters.",
-            metadata={"availability": {"code": "constraint_filtered", "excluded_by": "require_parameters"}},
-        )
+        refused = required(call, f"No endpoint can honour `{name}` ({why})")
         of_fault(refused, call, admitted.arrival.headers)
         raise refused
     endpoints = found.endpoints[: fleet.attempts]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from routebook.core.call import Call, Loss, ProviderWish
 from routebook.core.catalog import Catalog
 from routebook.core.errors import BadRequest, Fault, Forbidden, NotFound
+from routebook.policy.availability import unavailable
 from routebook.policy.compress import ENGINE
 from routebook.policy.ordering import Moment
 from routebook.policy.search import is_native
@@ -63,6 +65,14 @@ def _decoded(call: Call, name: str) -> Any:
     return codec.decode(bytes(call.raw[name]))
 
 
+def required(call: Call, what: str) -> NotFound:
+    """The fault of a request that requires something which nobody here can do."""
+    return NotFound(
+        f"{what}; leave it out or drop provider.require_parameters.",
+        metadata=unavailable("constraint_filtered", (call.model, *call.models), excluded_by="require_parameters"),
+    )
+
+
 def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment) -> list[Loss]:
     """What was asked for and cannot be done."""
     losses = []
@@ -82,7 +92,7 @@ def not_weighed(said: ProviderWish | None, wish: Wish, moment: Moment) -> list[L
     return losses
 
 
-def check_names(wish: Wish, catalog: Catalog) -> None:
+def check_names(wish: Wish, catalog: Catalog, requested: Sequence[str]) -> None:
     """Raises NotFound where `only` names a provider that is not here."""
     if wish is NO_WISH or wish.only is None:
         return
@@ -92,7 +102,7 @@ def check_names(wish: Wish, catalog: Catalog) -> None:
             listed = ", ".join(catalog.providers) or "none"
             raise NotFound(
                 f"provider.only names {name!r}, which is not configured here; providers: {listed}",
-                metadata={"availability": {"code": "constraint_filtered", "excluded_by": "allowed_providers"}},
+                metadata=unavailable("constraint_filtered", requested, excluded_by="allowed_providers"),
             )
 
 
@@ -110,8 +120,7 @@ def nothing_left(targets: list[Target], gone: str) -> Fault:
         code = "privacy_restricted"
     elif gone in ("region", "endpoints"):
         code = "region_restricted" if gone == "region" else "no_endpoints"
-    by = _EXCLUDED_BY.get(gone, gone)
     return (Forbidden if gone == "region" else NotFound)(
         f"No endpoint of {', '.join(slugs)} is left after the filter `{gone}`; relax it or add a provider.",
-        metadata={"availability": {"code": code, "retryable": False, "requested_models": slugs, "excluded_by": by}},
+        metadata=unavailable(code, slugs, excluded_by=_EXCLUDED_BY.get(gone, gone)),
     )

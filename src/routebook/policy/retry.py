@@ -20,6 +20,7 @@ from routebook.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from routebook.policy.availability import unavailable
 from routebook.policy.dice import unit
 
 NS = 1_000_000_000
@@ -100,8 +101,8 @@ def blame(fault: Fault) -> tuple[bool | None, bool]:
     return (None if fault.provider_status == 403 else False), False
 
 
-def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
-    """One fault for the caller from those of all attempts, in order.
+def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str], requested: Sequence[str]) -> Fault:
+    """One fault for the caller from those of all attempts, in order, at these providers. `requested`: model strings.
 
     All limited: 429 with the shortest wait. All 404: the model is nowhere any more, 404. All overloaded or timed out:
     503 (a lone timeout stays 504). Otherwise the last fault that is about the request itself, else the last; a refused
@@ -116,7 +117,9 @@ def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
     waits = [f.retry_after for f in faults if f.retry_after is not None]
     if all(isinstance(f, UpstreamLimited) for f in faults):
         answer = UpstreamLimited(last.message, retry_after=min(waits, default=None))
-        answer.metadata = {**last.metadata, "availability": _availability("capacity_exhausted", providers, waits)}
+        answer.metadata = last.metadata | unavailable(
+            "capacity_exhausted", requested, retryable=True, affected=providers, waits=waits
+        )
     elif all(f.provider_status == 404 for f in faults):
         answer = UpstreamFault(
             "Every provider that was asked says it has no such model (404); name another one. The operator finds the "
@@ -125,17 +128,20 @@ def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
             error_type="not_found",
             provider_status=404,
         )
-        gone = _availability("model_unavailable_upstream", providers, ())
-        answer.metadata = {"availability": {**gone, "retryable": False}}
+        answer.metadata = unavailable("model_unavailable_upstream", requested, affected=providers)
     elif len(faults) > 1 and all(isinstance(f, UpstreamOverloaded | UpstreamTimeout | UpstreamLimited) for f in faults):
         answer = UpstreamOverloaded(
             "Every provider of this model is overloaded or timed out; try again shortly.",
             retry_after=min(waits, default=None),
         )
-        answer.metadata = {"availability": _availability("temporarily_unavailable", providers, waits)}
+        answer.metadata = unavailable(
+            "temporarily_unavailable", requested, retryable=True, affected=providers, waits=waits
+        )
     elif isinstance(last, UpstreamOverloaded) and len(faults) == 1:
         answer = last
-        answer.metadata = {**last.metadata, "availability": _availability("temporarily_unavailable", providers, waits)}
+        answer.metadata = last.metadata | unavailable(
+            "temporarily_unavailable", requested, retryable=True, affected=providers, waits=waits
+        )
     else:
         about_request = [f for f in faults if isinstance(f, UpstreamRefused)]
         others = [f for f in faults if not isinstance(f, UpstreamCredential)]
@@ -147,10 +153,3 @@ def verdict(faults: Sequence[UpstreamFault], providers: Sequence[str]) -> Fault:
     }
     answer.provider_code = answer.provider_code or last.provider_code
     return answer
-
-
-def _availability(code: str, providers: Sequence[str], waits: Sequence[float]) -> dict[str, object]:
-    body: dict[str, object] = {"code": code, "retryable": True, "affected_providers": list(dict.fromkeys(providers))}
-    if waits:
-        body["retry_after"] = min(waits)
-    return body

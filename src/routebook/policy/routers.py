@@ -20,6 +20,7 @@ from routebook.core.call import Call
 from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import BadRequest, NotFound
 from routebook.core.money import ZERO, add
+from routebook.policy.availability import unavailable
 from routebook.policy.dice import mixed
 from routebook.policy.filters import PREFERRED_PARAMETERS, inputs_of, is_free, is_named, is_sent
 from routebook.policy.house import OPEN, House
@@ -94,9 +95,7 @@ def latest(slug: str, catalog: Catalog) -> Model:
     if not found or not name.endswith("-latest"):
         raise NotFound(
             f"~{slug} names no model here: the family has none. GET /api/v1/models lists those this gateway serves.",
-            metadata={
-                "availability": {"code": "model_not_found", "retryable": False, "requested_models": [f"~{slug}"]}
-            },
+            metadata=unavailable("model_not_found", [f"~{slug}"]),
         )
     if all(model.created for model in found):
         return max(found, key=lambda model: (model.created, _versions(model.slug), model.slug))
@@ -337,5 +336,5 @@ def _patterns(asked: list[str] | None) -> list[str] | None:
 def no_model(what: str, router: str) -> NotFound:
     return NotFound(
         f"No models match your request and model restrictions: {router} found no {what} here. Relax them, or name one.",
-        metadata={"availability": {"code": "no_endpoints", "retryable": False, "requested_models": [router]}},
+        metadata=unavailable("no_endpoints", [router]),
     )

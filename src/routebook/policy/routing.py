@@ -16,6 +16,7 @@ import msgspec
 from routebook.core.call import Call, Loss
 from routebook.core.catalog import Catalog, Endpoint, Model
 from routebook.core.errors import NotFound
+from routebook.policy.availability import unavailable
 from routebook.policy.breaker import Breaker
 from routebook.policy.compress import asked
 from routebook.policy.filters import (
@@ -202,7 +203,7 @@ def _long(
     else:
         targets, losses = _resolved(call, catalog, passthrough, outlook, wish, moment, account)
     losses += not_weighed(call.provider, wish, moment)
-    check_names(wish, catalog)
+    check_names(wish, catalog, (call.model, *call.models))
     plugin = web_search(call)
     groups: list[Group] = []
     gone = "endpoints"
@@ -363,10 +364,11 @@ def _primary(ordered: list[Endpoint], wish: Wish, manner: Manner, trail: Trail |
         meant = Shelf(tuple(ordered)).named(wish.order, manner.tier)
         kept = [e for e in ordered if e.id in meant]
     if not kept:
+        slugs = [endpoint.model for endpoint in ordered]
         raise NotFound(
             "provider.order names no endpoint of this model and allow_fallbacks is false; allow fallbacks, or name "
             "another provider.",
-            metadata={"availability": {"code": "constraint_filtered", "excluded_by": "provider.allow_fallbacks"}},
+            metadata=unavailable("constraint_filtered", slugs, excluded_by="provider.allow_fallbacks"),
         )
     if trail is not None:
         for endpoint in ordered:

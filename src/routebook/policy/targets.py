@@ -13,6 +13,7 @@ from routebook.core.call import Call, Loss
 from routebook.core.catalog import Catalog, Model
 from routebook.core.errors import Fault, ModelUnknown, NotFound
 from routebook.policy import routers
+from routebook.policy.availability import unavailable
 from routebook.policy.house import OPEN, House
 from routebook.policy.pareto import pareto
 from routebook.policy.variants import PRESET, Name, parse
@@ -152,13 +153,7 @@ def _no_variant(name: Name, base: Model) -> NotFound:
     ended = name.static == "free"
     return NotFound(
         f"{base.slug} has no `:{name.static}` variant here; leave the variant out.",
-        metadata={
-            "availability": {
-                "code": "free_variant_ended" if ended else "model_not_found",
-                "retryable": False,
-                "requested_models": [name.slug],
-            }
-        },
+        metadata=unavailable("free_variant_ended" if ended else "model_not_found", [name.slug]),
     )
 
 
@@ -167,11 +162,11 @@ def _unknown(text: str, slugs: list[str], catalog: Catalog) -> Fault:
         return NotFound(
             "No provider is configured: set a provider's key variable (OPENAI_API_KEY, ANTHROPIC_API_KEY, …) or write "
             "[[providers]] and [[models]] in the configuration file, then restart.",
-            metadata={"availability": {"code": "no_endpoints", "retryable": False, "requested_models": slugs}},
+            metadata=unavailable("no_endpoints", slugs),
         )
     near = [s for s in catalog.models if s.rpartition("/")[2] == text.rpartition("/")[2]][:3]
     hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/models lists what is served here."
     return ModelUnknown(
         f"{text} is not a valid model ID here.{hint}",
-        metadata={"availability": {"code": "model_not_found", "retryable": False, "requested_models": slugs}},
+        metadata=unavailable("model_not_found", slugs),
     )

@@ -20,6 +20,7 @@ from routebook.core.errors import (
 from routebook.policy.retry import ATTEMPTS_MAX, NEXT, STOP, Step, blame, moves_on, next_step, verdict
 
 NAMES = ("Acme", "Beta", "Gamma")
+ASKED = ("lab/one",)
 
 
 @pytest.mark.parametrize("kind", UpstreamFault.__subclasses__())
@@ -58,19 +59,22 @@ def test_a_fault_of_ours_or_the_callers_never_moves_on(fault: Fault) -> None:
 def test_several_faults_become_the_one_that_tells_the_caller_most(
     faults: list[UpstreamFault], kind: type[UpstreamFault], status: int
 ) -> None:
-    found = verdict(faults, NAMES[: len(faults)])
+    found = verdict(faults, NAMES[: len(faults)], ASKED)
     assert type(found) is kind
     assert found.status == status
     assert found.metadata["provider_name"] == NAMES[len(faults) - 1]
 
 
 def test_the_shortest_wait_of_all_is_told() -> None:
-    found = verdict([UpstreamLimited(retry_after=30), UpstreamLimited(), UpstreamLimited(retry_after=7.5)], NAMES)
+    found = verdict(
+        [UpstreamLimited(retry_after=30), UpstreamLimited(), UpstreamLimited(retry_after=7.5)], NAMES, ASKED
+    )
     assert found.retry_after == 7.5
     availability = found.metadata["availability"]
     assert availability == {
         "code": "capacity_exhausted",
         "retryable": True,
+        "requested_models": ["lab/one"],
         "affected_providers": ["Acme", "Beta", "Gamma"],
         "retry_after": 7.5,
     }
@@ -81,25 +85,26 @@ GONE = UpstreamCredential(provider_status=404)
 
 @pytest.mark.parametrize("faults", [[GONE], [GONE, GONE], [UpstreamRefused(status=404, provider_status=404), GONE]])
 def test_a_model_that_no_provider_has_any_more_is_not_found(faults: list[UpstreamFault]) -> None:
-    found = verdict(faults, NAMES[: len(faults)])
+    found = verdict(faults, NAMES[: len(faults)], ASKED)
     assert (found.status, found.error_type) == (404, "not_found")
     assert found.metadata["availability"] == {
         "code": "model_unavailable_upstream",
         "retryable": False,
+        "requested_models": ["lab/one"],
         "affected_providers": list(NAMES[: len(faults)]),
     }
 
 
 def test_a_404_beside_another_fault_is_no_verdict() -> None:
-    assert verdict([GONE, UpstreamOverloaded()], NAMES[:2]).status == 503
-    assert verdict([GONE, UpstreamCredential(provider_status=401)], NAMES[:2]).status == 502
-    assert verdict([UpstreamCredential(provider_status=401), GONE], NAMES[:2]).status == 502
+    assert verdict([GONE, UpstreamOverloaded()], NAMES[:2], ASKED).status == 503
+    assert verdict([GONE, UpstreamCredential(provider_status=401)], NAMES[:2], ASKED).status == 502
+    assert verdict([UpstreamCredential(provider_status=401), GONE], NAMES[:2], ASKED).status == 502
 
 
 def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
     first = UpstreamOverloaded("host 10.0.0.7 is down", provider_status=500, provider_code="boom", raw="secret")
     second = UpstreamRefused("bad parameter", provider_status=422)
-    found = verdict([first, second], NAMES[:2])
+    found = verdict([first, second], NAMES[:2], ASKED)
     assert found.metadata["previous_errors"] == [
         {"provider": "Acme", "code": "boom", "status": 500},
         {"provider": "Beta", "code": None, "status": 422},
@@ -109,14 +114,14 @@ def test_what_the_others_said_is_told_by_code_and_status_alone() -> None:
 
 
 def test_one_that_is_overloaded_says_in_its_own_words_that_it_passes() -> None:
-    found = verdict([UpstreamOverloaded("full", retry_after=3)], ["Acme"])
+    found = verdict([UpstreamOverloaded("full", retry_after=3)], ["Acme"], ASKED)
     assert (found.message, found.retry_after) == ("full", 3)
     assert found.metadata["availability"]["code"] == "temporarily_unavailable"
     assert found.metadata["availability"]["retry_after"] == 3
 
 
 def test_one_fault_has_no_previous_ones() -> None:
-    assert "previous_errors" not in verdict([UpstreamLost()], ["Acme"]).metadata
+    assert "previous_errors" not in verdict([UpstreamLost()], ["Acme"], ASKED).metadata
 
 
 # --- the step after a fault -------------------------------------------------------------------------------------------
