@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import measure
+from bench.crossing import measured, print_lanes
 from bench.drive import Driver
 from bench.machine import Children, Missing, facts, ticks
 from bench.measure import FULL, QUICK
@@ -42,7 +43,7 @@ from bench.tools import HERE, MODELS, OUT, Bodies, find_tools
 
 SECTIONS = ("memory", "start", "json", "stream", "paced", "translated", "translated_paced", "tls", "latency")
 """what a quick run measures; `translated` and `translated_paced` go by one name"""
-FULL_SECTIONS = (*SECTIONS, "large", "growth", "variants")
+FULL_SECTIONS = (*SECTIONS, "lanes", "large", "growth", "variants")
 
 
 class Bench:
@@ -112,6 +113,7 @@ class Bench:
                 "1,000 paced streams, translated",
                 lambda: measure.many_streams(drive, alone, "claude-paced100", paced_rounds),
             ),
+            "lanes": ("translated lanes", lambda: measured(drive, self.gateway, effort)),
             "tls": ("JSON with TLS to the upstream", lambda: measure.json_closed_loop(drive, pair, effort, "tls")),
             "latency": ("added latency", lambda: measure.added_latency(drive, pair, self.direct, effort)),
             "large": ("20 MB bodies", lambda: measure.large_bodies(drive, pair, self.direct)),
@@ -234,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench.results["aims"] = judged(bench.results)
         _write(bench.results, options)
         print_report(bench.results, console)
+        if "lanes" in bench.results:
+            print_lanes(bench.results["lanes"], console)
         failed = not bench.proven
         return 1 if failed else 0
     except Missing as missing:

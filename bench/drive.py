@@ -82,17 +82,19 @@ class Driver:
         events: int | None = None,
         gap_ms: int | None = None,
         patience: int | None = None,
+        end: str | None = None,
+        text: str = '"total_tokens"',
     ) -> list[str]:
         command = [str(self.tools.load), "-p", str(port), "-u", target.path, "-b", str(body), "-c", str(connections)]
         for header in target.headers:
             command += ["-H", header]
-        wanted = {"-d": seconds, "-n": requests, "-r": rate, "-e": events, "-g": gap_ms, "-w": patience}
+        wanted = {"-d": seconds, "-n": requests, "-r": rate, "-e": events, "-g": gap_ms, "-w": patience, "-z": end}
         for flag, value in wanted.items():
             if value is not None:
                 command += [flag, str(value)]
         if events is None:
-            command += ["-k", '"total_tokens"']
-        if target.path.startswith("/api/"):
+            command += ["-k", text]
+        if target.path.startswith(("/api/", "/v1beta/")):
             command += ["-i", ID_HEADER]
         return command
 
@@ -111,7 +113,7 @@ class Driver:
         watch_memory: bool = False,
     ) -> Run:
         """Load the target and check that every answer was good. Raises Broken if one was not."""
-        command = self.command(
+        return self.load(
             target,
             self.bodies.get(target.model(key), stream=stream, size=size),
             port=target.port_for(key),
@@ -121,8 +123,14 @@ class Driver:
             rate=rate,
             events=self.events[target.name, key] if stream else None,
             gap_ms=gap_ms,
-            patience=PATIENCE,
+            watch_memory=watch_memory,
         )
+
+    def load(
+        self, target: Target, body: Path, *, port: int | None = None, watch_memory: bool = False, **how: Any
+    ) -> Run:
+        """The same with any body; `how` as `command` takes it. Raises Broken."""
+        command = self.command(target, body, port=port or target.port, patience=PATIENCE, **how)
         before, busy, begun = target.cpu(), busy_seconds(GATEWAY_CORE), time.monotonic()
         watcher = MemoryWatch(target) if watch_memory else None
         told = self.finish(self.begin(command))

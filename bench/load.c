@@ -1,12 +1,12 @@
 /* The callers of the benchmark: sends one request over and over and checks every answer.
  *
  *   load -p PORT -u PATH -b BODYFILE [-H 'Name: value']... [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE]
- *        [-e EVENTS] [-k TEXT] [-i HEADER] [-g MS] [-w SECONDS]
+ *        [-e EVENTS [-z END]] [-k TEXT] [-i HEADER] [-g MS] [-w SECONDS]
  *
  * Closed loop: every connection sends its next request when the answer is complete. With -r an open loop: request k is
  * due at k / RATE seconds whatever the answers do, and its times count from then, so that a stall is charged to all
  * who had to wait for it. An answer is good if its status is 200, its framing holds to the byte, and: with -e it is an
- * event stream of that many data lines whose last is [DONE]; with -k its body has TEXT in it; with -i its head has
+ * event stream of that many data lines whose last begins with END, else "data: [DONE]" (16 characters are looked at); with -k its body has TEXT in it; with -i its head has
  * HEADER. -g counts streams with a pause between two events longer than MS. After the last request is sent, answers
  * get -w seconds, 20 if nothing is said. Prints one JSON object; exits 0 whatever the answers were.
  */
@@ -52,7 +52,8 @@ struct conn {
 static int port, connections = 1, epoll_fd, *idle, idle_count;
 static long limit = 1000000000, expected = -1, gap_ms, patience = 20;
 static double seconds = 1e9, rate;
-static const char *path = "/", *text, *wanted_header, *body_file;
+static const char *path = "/", *text, *wanted_header, *body_file, *stream_end = "data: [DONE]";
+static size_t stream_end_size;
 static char *request;
 static size_t request_size;
 static struct conn *conns;
@@ -203,7 +204,7 @@ static void line_end(struct conn *c, uint64_t now) {
         c->events++;
         if (c->last_event && now - c->last_event > c->longest) c->longest = now - c->last_event;
         c->last_event = now;
-        c->done_seen = c->line_size >= 12 && !memcmp(c->line, "data: [DONE]", 12);
+        c->done_seen = c->line_size >= stream_end_size && !memcmp(c->line, stream_end, stream_end_size);
     }
     c->line_size = 0;
 }
@@ -432,7 +433,7 @@ static void prepare(const char *headers) {
 
 static void options(int count, char **args, char *headers, size_t headers_room) {
     int option;
-    while ((option = getopt(count, args, "p:u:b:H:c:n:d:r:e:k:i:g:w:")) != -1) {
+    while ((option = getopt(count, args, "p:u:b:H:c:n:d:r:e:k:i:g:w:z:")) != -1) {
         size_t used = strlen(headers);
         switch (option) {
         case 'p': port = atoi(optarg); break;
@@ -445,12 +446,14 @@ static void options(int count, char **args, char *headers, size_t headers_room) 
         case 'r': rate = atof(optarg); break;
         case 'e': expected = atol(optarg); break;
         case 'k': text = optarg; break;
+        case 'z': stream_end = optarg; break;
         case 'i': wanted_header = optarg; break;
         case 'g': gap_ms = atol(optarg); break;
         case 'w': patience = atol(optarg); break;
         default: exit(2);
         }
     }
+    stream_end_size = strlen(stream_end) < LINE ? strlen(stream_end) : LINE;
     if (!port || !body_file || connections < 1) {
         fprintf(stderr, "load: -p PORT and -b BODYFILE are needed\n");
         exit(2);

@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.prepared import TEXTS
 from bench.servers import Broken, Gateway, Target, ask
 from bench.tools import Bodies
 
-WORDS = 100
-"""content events of a stream of the mock; event k says " word<k>" """
-TEXT = "".join(f" word{k:02d}" for k in range(WORDS))
+TEXT = "".join(TEXTS)
 
 
 def probe(target: Target, bodies: Bodies, keys: list[str]) -> dict[tuple[str, str], int]:

@@ -18,6 +18,7 @@ from typing import Any
 import trustme
 
 from bench.machine import GATEWAY_CORE, LOAD_CORE, Children, cpu_seconds, free_port
+from bench.prepared import PREPARED
 from bench.tools import HERE, MODELS, Tools
 
 READY_SECONDS = 20.0
@@ -71,7 +72,8 @@ class Target:
 
 def start_upstream(children: Children, tools: Tools, folder: Path) -> Upstream:
     folder.mkdir(parents=True, exist_ok=True)
-    mock = children.start([str(tools.upstream), "-p", "0"], core=LOAD_CORE, out=subprocess.PIPE)
+    prepared = [option for each in PREPARED for option in each.write(folder)]
+    mock = children.start([str(tools.upstream), "-p", "0", *prepared], core=LOAD_CORE, out=subprocess.PIPE)
     assert mock.stdout is not None
     port = int(mock.stdout.readline())
     authority, chain, key = folder / "authority.pem", folder / "server.pem", folder / "server.key"
@@ -356,13 +358,18 @@ def _configuration(upstream: Upstream, variant: Variant) -> str:
         "mock-tls": ("openai_chat", f"https://localhost:{upstream.tls_port}/v1"),
         "mock-claude": ("anthropic", f"http://127.0.0.1:{upstream.port}"),
     }
+    models = dict(MODELS)
+    for each in PREPARED:
+        providers[f"mock-{each.dialect}"] = (each.dialect, f"http://127.0.0.1:{upstream.port}{each.base}")
+        models[each.dialect] = f"mock-{each.dialect}"
     for slug, (dialect, url) in providers.items():
         parts.append(
             f'[[providers]]\nslug = "{slug}"\ndialect = "{dialect}"\nbase_url = "{url}"\napi_key = "{_UPSTREAM_KEY}"\n'
             "abortable = true"
         )
-    for key, name in MODELS.items():
-        provider = "mock-claude" if key.startswith("claude") else "mock-tls" if key == "tls" else "mock"
+    for key, name in models.items():
+        own = "mock-claude" if key.startswith("claude") else f"mock-{key}"
+        provider = own if own in providers else "mock"
         parts.append(
             f'[[models]]\nslug = "bench/{key}"\ncontext_length = 1000000\n[[models.endpoints]]\n'
             f'provider = "{provider}"\nupstream_model = "{name}"\n[models.endpoints.pricing]\n'

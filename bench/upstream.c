@@ -1,12 +1,13 @@
 /* The provider of the benchmark: answers OpenAI chat completions and Anthropic messages from prepared bytes.
  *
- *   upstream -p PORT
+ *   upstream -p PORT [-a MARK=FILE]...
  *
  * One thread, one epoll, keep-alive. POST to a path that ends in /messages is answered as Anthropic, any other POST as
  * OpenAI chat. A body with "stream": true gets server-sent events, each its own HTTP chunk and its own write, as real
  * providers send them; "pacedN" anywhere in the first or last 4 KB of the body spaces the content events N ms apart,
  * else they leave as fast as the socket takes them. Bodies of any length are read and forgotten. GET /stats tells how
- * much was served. The port it took (0 asks for a free one) is the first line it prints.
+ * much was served. -a: a POST whose request line has MARK in it is answered from FILE, which prepared.py describes; such
+ * an answer without a whole one is always streamed. The port it took (0 asks for a free one) is the first line it prints.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -49,7 +50,8 @@ struct conn {
     uint64_t body_left, body_size;
     char first[EDGE], last[EDGE]; /* the two ends of the body: what the markers are looked for in */
     size_t last_size;
-    int get, anthropic;
+    int get;
+    const struct answer *asked;  /* what its path is answered with */
     const struct answer *answer; /* the stream being sent; NULL for a unary answer */
     int next;
     unsigned pace; /* ms; 0 = as fast as possible */
@@ -67,6 +69,11 @@ static int paced_open;
 static uint64_t wheel_now;
 static int epoll_fd;
 static struct answer chat, messages;
+static struct prepared {
+    const char *mark;
+    struct answer answer;
+} prepared[16];
+static int prepared_count;
 static char scratch[1 << 18];
 static long served, streams, open_conns, aborted;
 static char stats_answer[512];
@@ -178,10 +185,34 @@ static void make_messages(void) {
 /* The chunk that ends the body goes with the last event, as servers send it. */
 static void close_streams(struct answer *of) {
     struct piece *last = &of->events[of->count - 1];
-    struct piece longer = text("%s0\r\n\r\n", last->bytes);
-    free(last->bytes);
-    last->bytes = longer.bytes;
-    last->size = longer.size;
+    last->bytes = realloc(last->bytes, last->size + 5);
+    if (!last->bytes) abort();
+    memcpy(last->bytes + last->size, "0\r\n\r\n", 5);
+    last->size += 5;
+}
+
+/* One MARK=FILE. */
+static void prepare(char *option) {
+    char *name = strchr(option, '=');
+    FILE *file = name ? fopen(name + 1, "rb") : NULL;
+    if (!file || prepared_count == 16) {
+        fprintf(stderr, "upstream: %s cannot be had\n", option);
+        exit(2);
+    }
+    *name = 0;
+    struct prepared *made = &prepared[prepared_count++];
+    made->mark = option;
+    size_t size;
+    int waits;
+    for (int at = 0; fscanf(file, "%zu %d", &size, &waits) == 2; at++) {
+        struct piece piece = {malloc(size + 1), size, waits};
+        if (!piece.bytes || fgetc(file) != '\n' || fread(piece.bytes, 1, size, file) != size || at >= EVENTS_MAX) abort();
+        if (at == 0) made->answer.whole = piece;
+        else if (at == 1) made->answer.head = piece;
+        else made->answer.events[made->answer.count++] = piece;
+    }
+    fclose(file);
+    if (made->answer.count) close_streams(&made->answer);
 }
 
 /* --- connections ------------------------------------------------------------------------------------------------ */
@@ -305,8 +336,8 @@ static int begin(struct conn *c) {
         stream |= marker(c->last + EDGE - c->last_size, c->last_size, &pace);
         if (pace) c->pace = pace;
     }
-    const struct answer *answer = c->anthropic ? &messages : &chat;
-    if (!stream) {
+    const struct answer *answer = c->asked;
+    if (!stream && answer->whole.size) {
         int state = put(c, &answer->whole);
         if (state == 1) ready(c);
         return state < 0 ? -1 : 0;
@@ -342,7 +373,10 @@ static int understand(struct conn *c) {
     c->get = !memcmp(c->head, "GET ", 4);
     char *line_end = memmem(c->head, c->head_size, " HTTP/1.1\r\n", 11);
     if (!line_end) return -1;
-    c->anthropic = line_end - c->head > 9 && !memcmp(line_end - 9, "/messages", 9);
+    c->asked = line_end - c->head > 9 && !memcmp(line_end - 9, "/messages", 9) ? &messages : &chat;
+    for (int i = 0; i < prepared_count; i++)
+        if (memmem(c->head, (size_t)(line_end - c->head) + 1, prepared[i].mark, strlen(prepared[i].mark)))
+            c->asked = &prepared[i].answer;
     c->body_left = c->body_size = 0;
     c->last_size = 0;
     for (char *line = line_end + 11; *line != '\r';) {
@@ -438,8 +472,10 @@ static void welcome(int listener) {
 
 int main(int count, char **args) {
     int port = 0, option, one = 1;
-    while ((option = getopt(count, args, "p:")) != -1)
+    while ((option = getopt(count, args, "p:a:")) != -1) {
         if (option == 'p') port = atoi(optarg);
+        if (option == 'a') prepare(optarg);
+    }
     signal(SIGPIPE, SIG_IGN);
     struct rlimit files = {FDS, FDS};
     setrlimit(RLIMIT_NOFILE, &files);

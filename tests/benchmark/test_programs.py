@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 from bench.aims import AIMS
+from bench.prepared import PREPARED, PROSE, STREAMED, TEXTS, WHOLE, Prepared
 from bench.tools import Bodies, compiled
+
+from routebook.core.events import Counted, Delta, Finish
+from routebook.core.ids import Mint
+from routebook.dialects import registry
+from routebook.wire.http import HttpHead
+from tests.dialects.plainest import plainest
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here; only the benchmark needs it")
 
@@ -94,9 +101,21 @@ def test_the_generator_judges_a_stream(load: Path, tmp_path: Path, answer: bytes
     assert told[verdict] == told["sent"] == 1, told
 
 
+@pytest.mark.parametrize(
+    ("last", "verdict"), [(b'{"type":"message_stop"}', "good"), (b'{"type":"ping"}', "bad_content")]
+)
+def test_the_generator_can_be_told_another_end_of_a_stream(
+    load: Path, tmp_path: Path, last: bytes, verdict: str
+) -> None:
+    told = answered(load, stream(b"{}", last), tmp_path, "-e", "2", "-z", 'data: {"type":"m')
+    assert told[verdict] == told["sent"] == 1, told
+
+
 @pytest.fixture(scope="module")
-def mock() -> Iterator[int]:
-    child = subprocess.Popen([str(compiled("upstream")), "-p", "0"], stdout=subprocess.PIPE)
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("prepared")
+    prepared = [option for each in PREPARED for option in each.write(folder)]
+    child = subprocess.Popen([str(compiled("upstream")), "-p", "0", *prepared], stdout=subprocess.PIPE)
     assert child.stdout is not None
     try:
         yield int(child.stdout.readline())
@@ -136,6 +155,25 @@ def test_the_mock_finds_its_markers_at_both_ends_of_a_large_body(mock: int, tmp_
 def test_the_mock_speaks_anthropic_on_the_path_of_messages(mock: int) -> None:
     assert json.loads(post(mock, "/v1/messages", b"{}"))["usage"]["output_tokens"] == 96
     assert b"message_stop" in post(mock, "/v1/messages", b'{"stream": true}')
+
+
+@pytest.mark.parametrize("prepared", PREPARED, ids=lambda each: each.dialect)
+def test_the_mock_speaks_every_dialect_that_it_is_given(mock: int, prepared: Prepared) -> None:
+    """Read by the dialect itself: the same words and the same counts in each."""
+    upstream = registry.upstreams({})[prepared.dialect]
+    ways = [(prepared.whole_at, "application/json", PROSE, WHOLE)]
+    ways.append((prepared.streamed_at, prepared.kind, "".join(TEXTS), STREAMED))
+    for place, (mark, kind, text, made) in enumerate(ways):
+        mark = mark.strip()
+        body = post(
+            mock, f"/x{mark}" if mark.startswith("/") else f"/x/m{mark}", b'{"stream": %s}' % (b"false", b"true")[place]
+        )
+        reader = upstream.reader(HttpHead(200, {"content-type": kind}), Mint(1, "x"))
+        events = plainest([*reader.feed(body), *reader.end()])
+        assert "".join(event.text or "" for event in events if isinstance(event, Delta)) == text
+        assert [event.reason for event in events if isinstance(event, Finish)] == ["stop"]
+        usage = [event.usage for event in events if isinstance(event, Counted)][-1]
+        assert (usage.prompt, usage.completion) == (212, made)
 
 
 def test_a_figure_between_stretch_and_aim_is_told_apart_from_a_miss() -> None:
