@@ -9,12 +9,16 @@ import pytest
 from routebook.core.call import CannotExpress, Losses
 from tests.conformance.answers import ANSWERS, FACES
 from tests.conformance.cases import CASES, CHANGED, Case
-from tests.conformance.lanes import LANES, Lane, asked
+from tests.conformance.lanes import LANES, UPSTREAMS, Lane, asked
 from tests.conformance.table import LOST, MAPPED, REFUSED, SENT, answer_cell, is_in, page, request_cell
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 AGREED = {"reasoning.effort", "reasoning.max_tokens", "reasoning_details"}
 """what is mapped as the API itself says it is, so that requiring parameters refuses nobody for it"""
+
+
+def test_every_dialect_has_a_lane() -> None:
+    assert {lane.dialect for lane in LANES} == set(UPSTREAMS)
 
 
 @pytest.mark.parametrize("lane", LANES, ids=lambda lane: lane.name)
