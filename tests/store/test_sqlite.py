@@ -116,6 +116,18 @@ async def test_a_write_waits_for_the_writer_of_another_process_and_the_loop_goes
     await store.close()
 
 
+async def test_all_keys_are_read_off_the_loop(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "routebook.db")
+    await store.put_key(KEY)
+    readers: dict[int, str] = {}
+    for connection in (store._reader, store._looker, store._writer):
+        connection.set_trace_callback(lambda statement: readers.setdefault(threading.get_ident(), statement))
+    assert await store.keys() == [KEY]
+    assert readers
+    assert threading.get_ident() not in readers
+    await store.close()
+
+
 async def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "routebook.db")
     bad = Posting(KEY.hash, "default", None, Decimal(1))  # type: ignore[arg-type]

@@ -57,6 +57,8 @@ class People:
         self._version: int | None = None
         self.changing = asyncio.Lock()
         """held by whoever reads a key, changes it and writes it back"""
+        self._reading = asyncio.Lock()
+        """held while the store is read, so that what was read first is not put in place last"""
         self._put()
 
     def _put(self, keys: list[Key] | None = None) -> None:
@@ -79,10 +81,11 @@ class People:
 
     async def refresh(self, store: Store) -> bool:
         """Read the keys again if the store changed since; True if so. Raises Unavailable and keeps what it has."""
-        version = await store.version()
-        if version == self._version:
-            return False
-        self._put(await store.keys())
-        # Taken before the keys were read: a change in between is seen once more, never missed.
-        self._version = version
-        return True
+        async with self._reading:
+            version = await store.version()
+            if version == self._version:
+                return False
+            self._put(await store.keys())
+            # Taken before the keys were read: a change in between is seen once more, never missed.
+            self._version = version
+            return True

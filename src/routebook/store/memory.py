@@ -88,7 +88,6 @@ class MemoryStore:
     async def put_app(self, app: App) -> None:
         self._apps = {id: each for id, each in self._apps.items() if each.url != app.url}
         self._apps[app.id] = app
-        self._version += 1
 
     async def cursor(self, daybook: str) -> int:
         return self._cursors.get(daybook, 0)

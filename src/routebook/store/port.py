@@ -294,9 +294,9 @@ class Store(Protocol):
         """Bytes in use; what deleting has freed is not counted, though a file may keep it for later."""
 
     async def version(self) -> int:
-        """Changes whenever keys or apps changed, by whichever process: then snapshots are read again.
+        """Changes whenever keys changed, by whichever process: then snapshots of them are read again.
 
-        Shipping does not change it: rows come twice a second, and nobody keeps a snapshot of them.
+        Nothing that calls bring along changes it, neither their rows nor new apps: nobody keeps a snapshot of those.
         """
 
     async def close(self) -> None: ...

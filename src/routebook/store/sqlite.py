@@ -59,7 +59,10 @@ class SqliteStore:
     # -- keys and apps
 
     async def keys(self) -> list[Key]:
-        return [_key(row) for row in self._read(f"SELECT {_KEY} FROM keys ORDER BY created_at, hash")]
+        # There may be many, and they are read again whenever one changes.
+        return await self._look(
+            lambda db: [_key(row) for row in db.execute(f"SELECT {_KEY} FROM keys ORDER BY created_at, hash")]
+        )
 
     async def put_key(self, key: Key) -> None:
         marks = ", ".join("?" * 14)

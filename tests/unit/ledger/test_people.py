@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import msgspec
@@ -95,6 +96,31 @@ async def test_keys_stay_known_while_the_store_is_away() -> None:
     found = people.find(text)
     assert found is not None
     assert found.disabled
+
+
+async def test_a_slow_reading_does_not_bring_back_a_key_that_was_deleted_meanwhile() -> None:
+    class Slow(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def keys(self) -> list[Key]:
+            found = await super().keys()
+            if not self.begun.is_set():
+                self.begun.set()
+                await self.go_on.wait()
+            return found
+
+    store, people, text = Slow(), People(), new_key_text(1)
+    await store.put_key(key_for(text))
+    first = asyncio.ensure_future(people.refresh(store))
+    await store.begun.wait()
+    await store.delete_key(hash_of(text))
+    second = asyncio.ensure_future(people.refresh(store))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    await asyncio.gather(first, second)
+    assert people.find(text) is None
 
 
 async def test_no_text_of_a_key_is_kept_anywhere_in_the_snapshot() -> None:
