@@ -61,6 +61,19 @@ async def test_putting_a_key_again_replaces_it(opener: Opener) -> None:
     assert await store.keys() == [changed]
 
 
+async def test_a_key_is_changed_only_if_it_is_still_as_it_was_known(opener: Opener) -> None:
+    store, other = opener(), opener()
+    await store.put_key(FULL_KEY)
+    disabled = msgspec.structs.replace(FULL_KEY, disabled=not FULL_KEY.disabled)
+    renamed = msgspec.structs.replace(FULL_KEY, name="other")
+    assert await store.change_key(FULL_KEY, disabled) is True
+    assert await other.change_key(FULL_KEY, renamed) is False
+    assert await other.keys() == [disabled]
+    await store.delete_key(FULL_KEY.hash)
+    assert await other.change_key(disabled, renamed) is False, "a key that is gone does not come back"
+    assert await other.keys() == []
+
+
 async def test_deleting_a_key_says_whether_there_was_one(opener: Opener) -> None:
     store = opener()
     await store.put_key(PLAIN_KEY)

@@ -159,8 +159,11 @@ def _switch(which: str, config: Path | None, *, disabled: bool) -> None:
     from routebook.observe.clock import SystemClock
 
     async def work(store: Store) -> Key:
-        key = change_key(_pick(which, await store.keys()), KeyChange(disabled=disabled), SystemClock().now_ns())
-        await store.put_key(key)
+        while True:
+            known = _pick(which, await store.keys())
+            key = change_key(known, KeyChange(disabled=disabled), SystemClock().now_ns())
+            if await store.change_key(known, key):  # else the gateway was quicker; what it changed is kept
+                break
         return key
 
     print(f"key {_with_store(config, work).name!r} {'disabled' if disabled else 'enabled'}", file=sys.stderr)

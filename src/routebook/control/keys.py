@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from routebook.control.desk import Desk, answer, authenticate, read_body
-from routebook.core.errors import BadRequest, NotFound
+from routebook.core.errors import BadRequest, Conflict, NotFound
 from routebook.core.people import Key
 from routebook.ledger.book import Usages, remaining
 from routebook.ledger.people import default_workspace, hash_of, label_of, new_key_text
@@ -24,6 +24,8 @@ from routebook.ledger.windows import iso
 from routebook.policy.admission import utc_ns
 
 PAGE = 100
+TRIES = 5
+"""of one change: another worker, or the command line, may have been quicker"""
 
 LIMIT_MAX = Decimal(10) ** 12
 LIMIT_DIGITS_MAX = 40
@@ -140,7 +142,8 @@ def routes(desk: Desk) -> list[Route]:
         wanted = await read_body(request, NewKey)
         text = new_key_text(desk.dice.roll(256))
         key = make_key(wanted, text, me.account, desk.now_ns())
-        await _keep(desk, key)
+        await desk.store.put_key(key)
+        await desk.people.refresh(desk.store)
         return answer({"data": _shown(desk, key), "key": text}, 201)
 
     async def get_key(request: Request) -> Response:
@@ -151,9 +154,13 @@ def routes(desk: Desk) -> list[Route]:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
         change = await read_body(request, KeyChange)
         async with desk.people.changing:
-            key = change_key(await _find(desk, request, me), change, desk.now_ns())
-            await _keep(desk, key)
-        return answer({"data": _shown(desk, key)})
+            for _ in range(TRIES):
+                known = await _find(desk, request, me)
+                key = change_key(known, change, desk.now_ns())
+                if await desk.store.change_key(known, key):
+                    await desk.people.refresh(desk.store)
+                    return answer({"data": _shown(desk, key)})
+        raise Conflict("Others change this key at the same moment; GET it and repeat what is still to be changed.")
 
     async def delete_key(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
@@ -174,11 +181,6 @@ def routes(desk: Desk) -> list[Route]:
 
 def _shown(desk: Desk, key: Key) -> dict[str, Any]:
     return key_body(key, desk.book.usage(key.hash, desk.now_ns()))
-
-
-async def _keep(desk: Desk, key: Key) -> None:
-    await desk.store.put_key(key)
-    await desk.people.refresh(desk.store)
 
 
 async def _keys_of(desk: Desk, account: str) -> list[Key]:

@@ -68,6 +68,12 @@ class MemoryStore:
         self._keys[key.hash] = key
         self._version += 1
 
+    async def change_key(self, known: Key, changed: Key) -> bool:
+        if self._keys.get(known.hash) != known:
+            return False
+        await self.put_key(changed)
+        return True
+
     async def delete_key(self, hash: str) -> bool:
         if self._keys.pop(hash, None) is None:
             return False

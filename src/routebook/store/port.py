@@ -187,6 +187,10 @@ class Store(Protocol):
     async def put_key(self, key: Key) -> None:
         """Insert or replace by hash."""
 
+    async def change_key(self, known: Key, changed: Key) -> bool:
+        """Replace `known` by `changed`, which has the same hash. False, and nothing happens, if that key is not as it
+        was known any more: another process changed or deleted it meanwhile."""
+
     async def delete_key(self, hash: str) -> bool: ...
 
     async def apps(self) -> list[App]: ...

@@ -40,6 +40,7 @@ _KEY = (
     "hash, name, label, account, disabled, management, limit_usd, limit_reset, include_byok_in_limit, "
     "created_at, updated_at, expires_at, creator_user_id, workspace_id"
 )
+_PUT_KEY = f"INSERT OR REPLACE INTO keys ({_KEY}) VALUES ({', '.join('?' * 14)})"
 
 
 class SqliteStore:
@@ -65,10 +66,17 @@ class SqliteStore:
         )
 
     async def put_key(self, key: Key) -> None:
-        marks = ", ".join("?" * 14)
-        await self._write(
-            lambda db: db.execute(f"INSERT OR REPLACE INTO keys ({_KEY}) VALUES ({marks})", _key_row(key))
-        )
+        await self._write(lambda db: db.execute(_PUT_KEY, _key_row(key)))
+
+    async def change_key(self, known: Key, changed: Key) -> bool:
+        def change(db: sqlite3.Connection) -> bool:
+            row = db.execute(f"SELECT {_KEY} FROM keys WHERE hash = ?", (known.hash,)).fetchone()
+            if row is None or _key(row) != known:
+                return False
+            db.execute(_PUT_KEY, _key_row(changed))
+            return True
+
+        return await self._write(change)
 
     async def delete_key(self, hash: str) -> bool:
         return await self._write(lambda db: db.execute("DELETE FROM keys WHERE hash = ?", (hash,)).rowcount > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -420,3 +420,55 @@ async def test_a_key_disabled_by_another_process_is_refused_after_the_next_refre
     await call.http.aclose()
     await mine.close()
     await other.close()
+
+
+class Shared(MemoryStore):
+    """A store that another process uses as well: what it does happens right before this one's next change of a key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    async def put_key(self, key: Key) -> None:
+        await self._others()
+        await super().put_key(key)
+
+    async def change_key(self, known: Key, changed: Key) -> bool:
+        await self._others()
+        return await super().change_key(known, changed)
+
+    async def _others(self) -> None:
+        if self.meanwhile:
+            await self.meanwhile.pop(0)()
+
+
+async def test_a_key_that_another_process_deletes_meanwhile_stays_deleted() -> None:
+    store = Shared()
+    call = Caller(Desk(store))
+    _, data = await call.make()
+    store.meanwhile = [lambda: store.delete_key(data["hash"])]
+    await call("PATCH", f"/keys/{data['hash']}", {"name": "New"}, expect=404)
+    assert await store.keys() == []
+    await call.http.aclose()
+
+
+async def test_what_another_process_changes_meanwhile_is_kept_and_one_that_goes_on_is_told() -> None:
+    store = Shared()
+    call = Caller(Desk(store))
+    _, data = await call.make()
+    (key,) = await store.keys()
+
+    def other(**changes: Any) -> Callable[[], Awaitable[object]]:
+        async def change() -> None:
+            await MemoryStore.put_key(store, msgspec.structs.replace(key, **changes))
+
+        return change
+
+    path = f"/keys/{data['hash']}"
+    store.meanwhile = [other(disabled=True)]
+    after = (await call("PATCH", path, {"name": "New"}))["data"]
+    assert (after["name"], after["disabled"]) == ("New", True)
+    store.meanwhile = [other(limit=Decimal(number)) for number in range(20)]
+    refused = await call("PATCH", path, {"name": "Newest"}, expect=409)
+    assert "repeat" in refused["message"]
+    await call.http.aclose()
