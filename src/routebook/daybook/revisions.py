@@ -121,20 +121,15 @@ class Follower:
             if cursor <= seen:
                 continue
             with ReadOnlyDaybook(self._home, name) as rows:
-                posted += _post(rows, seen, cursor, book)
+                while found := rows.rows(seen, min(PAGE, cursor - seen)):
+                    # Read before the first is posted, and noted with the page: what fails later posts nothing twice.
+                    differences = [difference for row in found if (difference := difference_in(row.blob)) is not None]
+                    book.shipped(differences, own=False)
+                    posted += len(differences)
+                    seen = self._seen[name] = found[-1].seq
+                    await asyncio.sleep(0)
             self._seen[name] = cursor
         return posted
-
-
-def _post(rows: ReadOnlyDaybook, after: int, upto: int, book: Book) -> int:
-    posted = 0
-    while found := rows.rows(after, min(PAGE, upto - after)):
-        after = found[-1].seq
-        for row in found:
-            if (difference := difference_in(row.blob)) is not None:
-                book.shipped([difference], own=False)
-                posted += 1
-    return posted
 
 
 async def _usable(own: Path, store: Store) -> str | None:

@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from routebook.core.catalog import Accounting
 from routebook.core.errors import Unavailable
-from routebook.core.generation import Amendment, Folded, Outcome, Revision, State
+from routebook.core.generation import Amendment, Folded, Outcome, Revision, Row, State
 from routebook.core.ids import base62
 from routebook.core.money import Charge, Line, Prices, PriceSheet
 from routebook.daybook import folder
 from routebook.daybook.book import FileDaybook
 from routebook.daybook.folder import DaybookLocked
 from routebook.daybook.library import find, latest, revised
-from routebook.daybook.reading import read_daybooks
+from routebook.daybook.reading import ReadOnlyDaybook, read_daybooks
 from routebook.daybook.revisions import Follower, RevisionBook, home_of, read_revisions
 from routebook.ledger.book import Book
 from routebook.ledger.reprice import Repriced, reprice
@@ -379,6 +379,34 @@ async def test_a_gateway_that_runs_at_the_first_repricing_learns_of_it(gateway: 
     await run(gateway)
     assert await follower.follow(book) == 1
     assert book.account_usage("default") == Decimal("0.0007")
+
+
+async def test_a_gateway_that_is_stopped_half_way_in_what_was_charged_anew_counts_nothing_twice(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await gateway.call()
+    await gateway.ship()
+    follower, book = Follower(gateway.home, gateway.store), Book()
+    await follower.begin()
+    book.load(await gateway.store.spend())
+    await run(gateway)
+    monkeypatch.setattr("routebook.daybook.revisions.PAGE", 1)
+    real = ReadOnlyDaybook.rows
+    refused: list[int] = []
+
+    def rows(daybook: ReadOnlyDaybook, after: int, limit: int) -> list[Row]:
+        if after == 2 and not refused:
+            refused.append(after)
+            raise OSError(5, "Input/output error")
+        return real(daybook, after, limit)
+
+    monkeypatch.setattr(ReadOnlyDaybook, "rows", rows)
+    with pytest.raises(OSError, match="Input/output"):
+        await follower.follow(book)
+    assert await follower.follow(book) == 1
+    assert refused == [2]
+    assert book.account_usage("default") == (await spent(gateway.store))[0] == Decimal("0.0021")
 
 
 # --- the proof sees what is wrong
