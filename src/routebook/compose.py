@@ -117,7 +117,7 @@ class Gateway:
         """Raises ConfigError, Unavailable (store), DaybookLocked, DaybookDamaged."""
         settings, home = self.loaded.settings, self.loaded.home
         table = settings.store
-        self._tls = self._tls_of(settings)
+        self._tls = tls_of(self.loaded)
         accounting = accounting_of(settings)
         self._clock = SystemClock()
         vendors = known_vendors(self.environ)
@@ -226,18 +226,6 @@ class Gateway:
             return tcp_listener(settings.host, port)
 
         return NativeServer(self._native(), bind or own, self._tls, unlink=bind is None)
-
-    def _tls_of(self, settings: Settings) -> ssl.SSLContext | None:
-        """Raises ConfigError where the files are none that TLS can use."""
-        certificate, key = settings.server.tls_cert, settings.server.tls_key
-        if certificate is None:
-            return None
-        try:
-            return tls_context(Path(certificate).expanduser(), None if key is None else Path(key).expanduser())
-        except OSError as error:
-            reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else error
-            problem = ConfigError(f"no certificate and key for TLS in there: {reason}", ("server", "tls_cert"))
-            raise self.loaded.located(problem) from None
 
     def readiness(self) -> Readiness:
         """What /readyz says now."""
@@ -425,6 +413,19 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR)
+
+
+def tls_of(loaded: Loaded) -> ssl.SSLContext | None:
+    """What the configured address speaks; None = no TLS. Raises ConfigError where the files are none TLS can use."""
+    certificate, key = loaded.settings.server.tls_cert, loaded.settings.server.tls_key
+    if certificate is None:
+        return None
+    try:
+        return tls_context(Path(certificate).expanduser(), None if key is None else Path(key).expanduser())
+    except OSError as error:
+        reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else error
+        problem = ConfigError(f"no certificate and key for TLS in there: {reason}", ("server", "tls_cert"))
+        raise loaded.located(problem) from None
 
 
 def accounting_of(settings: Settings) -> Accounting:

@@ -69,6 +69,7 @@ def examine(config: Path | None, environ: Mapping[str, str]) -> Iterator[Finding
         yield _clock(loaded.home)
         yield _store(loaded)
         yield _daybook(loaded)
+        yield from _tls(loaded)
         yield from _catalogue(loaded, environ)
         for note in loaded.notes:
             yield Finding("note", "note", note)
@@ -161,18 +162,33 @@ def _store(loaded: Loaded) -> Finding:
 
 def _daybook(loaded: Loaded) -> Finding:
     from routebook.cli.problems import CannotListen
-    from routebook.cli.running import check_address
+    from routebook.cli.running import check_address, shown
     from routebook.daybook.folder import holder
 
     server = loaded.settings.server
-    address = f"{server.host}:{server.port}"
     if (who := holder(loaded.home)) is not None:
         return Finding("gateway", "good", f"runs: {who} holds the daybook")
     try:
         check_address(server)
     except CannotListen as error:
-        return Finding("gateway", "bad", f"does not run, and {address} cannot be had", f"{str(error).capitalize()}.")
-    return Finding("gateway", "good", f"does not run; {address} is free")
+        return Finding(
+            "gateway", "bad", f"does not run, and {shown(server)} cannot be had", f"{str(error).capitalize()}."
+        )
+    if server.unix_socket is not None:
+        return Finding("gateway", "good", f"does not run; {shown(server)} is made at the start")
+    return Finding("gateway", "good", f"does not run; {shown(server)} is free")
+
+
+def _tls(loaded: Loaded) -> Iterator[Finding]:
+    """Nothing where no TLS is configured."""
+    from routebook.compose import tls_of
+    from routebook.config.problems import ConfigError
+
+    try:
+        if tls_of(loaded) is not None:
+            yield Finding("tls", "good", f"certificate {loaded.settings.server.tls_cert}")
+    except ConfigError as error:
+        yield Finding("tls", "bad", str(error), "Name a PEM file with the certificate and its chain, and its key.")
 
 
 def _catalogue(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -103,8 +103,7 @@ class Running:
     """A gateway that answers. `shipped` is known at the end: True if every record reached the store."""
 
     def __init__(self, server: ServerTable, port: int, wait: Callable[[], Awaitable[None]]) -> None:
-        shown = f"[{server.host}]" if ":" in server.host else server.host
-        self.url = f"{'http' if server.tls_cert is None else 'https'}://{shown}:{port}"
+        self.url = url_of(server, port)
         """of no use where a UNIX socket is served"""
         self.port = port
         self.wait = wait
@@ -204,6 +203,17 @@ def check_address(table: ServerTable) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             raise CannotListen(why_not(error, table, port)) from None
+
+
+def url_of(table: ServerTable, port: int | None = None) -> str:
+    """Where it is served, without a path; for a UNIX socket what it would be without one."""
+    host = f"[{table.host}]" if ":" in table.host else table.host
+    return f"{'http' if table.tls_cert is None else 'https'}://{host}:{table.port if port is None else port}"
+
+
+def shown(table: ServerTable) -> str:
+    """Where it is served, for people."""
+    return url_of(table) if table.unix_socket is None else f"the UNIX socket {table.unix_socket}"
 
 
 def why_not(error: Exception, table: ServerTable, port: int) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from routebook.config.advice import advice
 from routebook.config.catalog import Offer, build_catalog, build_providers, next_change_ns, passthrough
 from routebook.config.problems import ConfigError
 from routebook.config.reading import check_base_url
@@ -80,6 +81,7 @@ def _stock(loaded: Loaded, environ: Mapping[str, str], now: datetime, rows: Mapp
     version = " ".join(part for part in (dated, prices.source if prices else "") if part)
     now_ns = int(now.timestamp()) * 10**9
     catalog = build_catalog(loaded.settings, providers, offers, dated=dated, version=version, now_ns=now_ns)
+    notes += advice(loaded.settings, catalog, None if loaded.file is None else str(loaded.file), loaded.lines)
     names = [vendor.pricing_provider or "" for _, vendor in listed]
     changes = [] if prices is None else [prices.next_change(names)]
     if (coming := next_change_ns(catalog, now_ns)) is not None:

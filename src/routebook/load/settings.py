@@ -106,7 +106,7 @@ def load_settings(config_file: Path | None, environ: Mapping[str, str], flags: F
 def _from_file(path: Path) -> tuple[Settings, dict[KeyPath, int], str]:
     name = str(path)
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # some editors begin a file with a mark
         dated = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
     except OSError as error:
         raise ConfigError(f"the file cannot be read: {error.strerror}", file=name) from None

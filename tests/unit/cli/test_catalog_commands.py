@@ -85,3 +85,26 @@ def test_a_bad_file_ends_with_one_and_one_line_that_names_the_line(tmp_path: Pat
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"routebook config check: {path}:15: models[0].endpoints[0].pricing.prompt: ")
     assert "write the number in quotes" in line
+
+
+def test_without_a_file_the_one_of_the_environment_is_checked(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    done = run("config", "check", home=tmp_path / "home", ROUTEBOOK_CONFIG=path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{path}: good\n")
+    neither = run("config", "check", home=tmp_path / "home")
+    assert (neither.returncode, neither.stdout) == (2, "")
+    assert "FILE is missing, and ROUTEBOOK_CONFIG names none" in neither.stderr
+
+
+def test_the_address_is_shown_as_it_would_be_served(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[server]\nunix_socket = "/run/x.sock"\nworkers = 2\n{GOOD}')
+    done = run("config", "check", path, home=tmp_path / "home")
+    assert "server     the UNIX socket /run/x.sock, 2 workers, durability process\n" in done.stdout
+
+
+def test_files_that_are_no_certificate_do_not_hold(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[server]\ntls_cert = "{tmp_path}/absent.pem"\n{GOOD}')
+    done = run("config", "check", path, home=tmp_path / "home")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{path}:2: server.tls_cert: no certificate and key for TLS in there: No such file" in done.stderr

@@ -35,6 +35,12 @@ def test_without_anything_the_defaults_hold() -> None:
     assert loaded.secret is None
 
 
+def test_a_file_that_an_editor_began_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "routebook.toml"
+    path.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 81\r\n")
+    assert load_settings(path, {}).settings.server.port == 81
+
+
 def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
     path = written(tmp_path, '[server]\nhost = "0.0.0.0"\nport = 1\n[store]\nurl = "sqlite:///file.db"')
     environ = {"ROUTEBOOK_PORT": "2", "ROUTEBOOK_DATABASE_URL": "sqlite:///env.db"}
