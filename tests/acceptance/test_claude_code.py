@@ -152,14 +152,18 @@ def test_what_a_model_of_another_kind_thought_comes_back_to_it_though_it_is_not_
     assert thoughts == THOUGHTS
 
 
-def test_a_conversation_is_taken_up_again(gateway: RunningGateway, provider: Turns, key: str, desk: Desk) -> None:
-    """With a model of another provider: what the first one signed is nothing to it, and no reason to fail."""
-    claude_code(desk, gateway, key, "turns/anthropic", f"Copy the note. The files of <<{desk.work}>>")
-    told = claude_code(desk, gateway, key, "turns/openai_responses", "And again?", "--continue")
-    assert told["result"] == f"It says {NOTE}."
-    seen = provider.asked[-1]
-    assert (seen.dialect, len(seen.results)) == ("openai_responses", 3)
-    assert not [item for item in seen.body["input"] if item.get("type") == "reasoning"]
+@pytest.mark.parametrize("first", ["anthropic", "gemini"])
+def test_a_conversation_goes_on_with_models_of_every_other_provider(
+    gateway: RunningGateway, provider: Turns, key: str, desk: Desk, first: str
+) -> None:
+    """What one signed is nothing to the next, and no reason to fail; the first knows its own again at the end."""
+    claude_code(desk, gateway, key, f"turns/{first}", f"Copy the note. The files of <<{desk.work}>>")
+    for dialect in (*(name for name in DIALECTS if name != first), first):
+        told = claude_code(desk, gateway, key, f"turns/{dialect}", "And again?", "--continue")
+        assert told["result"] == f"It says {NOTE}.", dialect
+        assert (provider.asked[-1].dialect, len(provider.asked[-1].results)) == (dialect, 3)
+    signed = json.dumps(provider.asked[-1].body)
+    assert all(sealed(each) in signed for each in THOUGHTS)
 
 
 def test_a_wrong_key_and_an_unknown_model_are_told_at_once(gateway: RunningGateway, key: str, desk: Desk) -> None:
