@@ -10,6 +10,7 @@ import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,6 +289,27 @@ async def test_a_database_of_another_program_is_refused_untouched(tmp_path: Path
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
     db.close()
+
+
+async def test_a_store_that_cannot_be_opened_a_second_time_is_unavailable_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk, or another process, may come between its connections."""
+    opened: list[sqlite3.Connection] = []
+    real = sqlite3.connect
+
+    def connect(*args: Any, **settings: Any) -> sqlite3.Connection:
+        if len(opened) == 2:
+            raise sqlite3.OperationalError("unable to open database file")
+        opened.append(real(*args, **settings))
+        return opened[-1]
+
+    monkeypatch.setattr("routebook.store.sqlite.sqlite3.connect", connect)
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        SqliteStore(tmp_path / "routebook.db")
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("what", ["no database", "a folder", "below a file"])

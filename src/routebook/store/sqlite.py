@@ -49,9 +49,14 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """Creates file and folder where missing, and brings the schema up to date. Raises Unavailable if it cannot."""
         self.path = path
-        self._writer, _ = _ready(path)
-        self._reader = _connect(path)
-        self._looker = _connect(path)
+        with contextlib.ExitStack() as opened:
+            self._writer, _ = _ready(path)
+            opened.callback(self._writer.close)
+            with _faults():
+                self._reader = _connect(path)
+                opened.callback(self._reader.close)
+                self._looker = _connect(path)
+            opened.pop_all()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="routebook-store")
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="routebook-reads")
         self._calls = calls.Writer()
