@@ -34,7 +34,7 @@ def ensure_home(home: Path) -> None:
 def kept_secret(home: Path, roll: Callable[[int], int]) -> Secret:
     """The secret that encrypts credentials at rest: the file `secret` in the data folder, made (mode 0600) if absent.
 
-    `roll(bits)` gives a random number, as `Dice.roll` does.
+    `roll(bits)` gives a random number, as `Dice.roll` does. Raises OSError, and ConfigError for a file without one.
     """
     ensure_home(home)
     path = home / "secret"
@@ -52,7 +52,13 @@ def kept_secret(home: Path, roll: Callable[[int], int]) -> Secret:
             pass
         finally:
             fresh.unlink()
-    return Secret(path.read_text("ascii").strip())
+    text = path.read_text("ascii", "replace").strip()
+    if not text or not text.isascii():
+        raise ConfigError(
+            f"the file {path} holds no secret: put it back from a copy; or remove it, and a new one is made, which "
+            "opens nothing that the old one sealed"
+        )
+    return Secret(text)
 
 
 def database_path(url: str, home: Path) -> Path:

@@ -38,6 +38,16 @@ def test_the_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("damaged", [b"", b" \n", b"\xff\xfe"])
+def test_a_secret_that_is_none_seals_nothing(tmp_path: Path, damaged: bytes) -> None:
+    """A full disk or a copy gone wrong leaves such a file: what an empty secret seals anybody opens."""
+    (tmp_path / "secret").write_bytes(damaged)
+    with pytest.raises(ConfigError, match="put it back from a copy") as told:
+        kept_secret(tmp_path, SystemDice().roll)
+    assert str(tmp_path / "secret") in str(told.value)
+    assert (tmp_path / "secret").read_bytes() == damaged
+
+
 def test_first_starts_at_once_agree_on_one_secret(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lambda _: kept_secret(tmp_path, SystemDice().roll).reveal(), range(16)))
