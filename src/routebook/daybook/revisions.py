@@ -75,7 +75,7 @@ class RevisionBook:
             book.note(each.id, book.next_n(), Amendment(at_ns=each.at_ns, revision=each))
         book.rows(after=0, limit=1)  # writes what is pending
         if book.trouble is not None:
-            raise Unavailable(f"The daybook of revisions cannot be written: {book.trouble}. Nothing was changed.")
+            raise Unavailable(f"The daybook of revisions cannot be written: {book.trouble}. No new charge is in force.")
         self.written += len(revisions)
 
     async def ship(self, store: Store) -> int:
