@@ -19,6 +19,7 @@ from routebook.core.errors import (
     BadRequest,
     Fault,
     Internal,
+    NotFound,
     Unavailable,
     UpstreamCredential,
     UpstreamLimited,
@@ -208,6 +209,17 @@ def test_a_whole_answer_that_fails_half_way_keeps_its_text() -> None:
     assert choice["message"]["content"] == "ha"
     assert choice["error"]["code"] == 502
     assert choice["error"]["metadata"]["error_type"] == "provider_unavailable"
+
+
+def test_why_a_model_cannot_be_had_stands_in_the_error_itself() -> None:
+    why = {"code": "no_endpoints", "retryable": False, "requested_models": ["a/b"]}
+    body = json.loads(SURFACE.error_body(NotFound("No endpoint.", metadata={"availability": why}), None))
+    assert body["error"] == {
+        "code": 404,
+        "message": "No endpoint.",
+        "metadata": {"error_type": "not_found"},
+        "availability": why,
+    }
 
 
 def test_an_error_body_is_the_envelope_and_tells_nothing_of_what_broke_inside() -> None:

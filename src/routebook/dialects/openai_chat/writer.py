@@ -127,6 +127,7 @@ class StreamWriter(msgspec.Struct, eq=False):
         error = error_object(fault)
         metadata: dict[str, Any] = error["metadata"]
         error["metadata"] = {name: metadata[name] for name in ("error_type", "provider_code") if name in metadata}
+        error.pop("availability", None)
         choice = _choice(0, self._role(0, {"content": ""}), "error", None)
         return self._chunk(choice, {"error": error})
 
@@ -355,14 +356,20 @@ def tool_delta(piece: ToolDelta) -> dict[str, Any]:
 
 
 def error_object(fault: Fault) -> dict[str, Any]:
-    """`{code, message, metadata}` as a caller may see it."""
+    """`{code, message, metadata}` as a caller may see it, and `availability` where a model cannot be had.
+
+    Source: inference API, section 14.
+    """
     error_type = fault.error_type if fault.error_type in ERROR_TYPES else "unmapped"
     metadata: dict[str, Any] = {"error_type": error_type}
     if fault.status == 500:  # masked: what broke inside is in the log under the generation id
         return {"code": 500, "message": Internal().message, "metadata": metadata}
     if isinstance(fault, UpstreamFault) and fault.provider_code is not None:
         metadata["provider_code"] = fault.provider_code
-    return {"code": fault.status, "message": fault.message, "metadata": {**fault.metadata, **metadata}}
+    told = {**fault.metadata, **metadata}
+    availability = told.pop("availability", None)
+    error = {"code": fault.status, "message": fault.message, "metadata": told}
+    return error if availability is None else {**error, "availability": availability}
 
 
 def error_body(fault: Fault) -> bytes:
