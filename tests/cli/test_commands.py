@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -198,3 +199,19 @@ def test_the_schema_is_upgraded_once(tmp_path: Path) -> None:
     assert first.returncode == second.returncode == 0
     assert first.stdout.startswith(f"{tmp_path}/routebook.db made with schema ")
     assert "already; nothing to do" in second.stdout
+
+
+def test_ctrl_c_before_everything_is_loaded_ends_it_without_a_traceback() -> None:
+    """The signal comes where the loading of the commands begins."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'cyclopts':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from routebook.__main__ import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -237,7 +237,7 @@ def _extras() -> Iterator[Finding]:
     from routebook.daybook import reference
 
     extras: list[tuple[str, Callable[[], bool], str]] = [
-        ("extra tokens", reference.available, "pip install 'routebook[tokens]' counts tokens with one reference too."),
+        ("extra tokens", reference.available, "pip install --require-hashes -r requirements/runtime.txt"),
         ("extra demo", lambda: not embedded.missing(), f"For `routebook demo`: {embedded.INSTALL}"),
     ]
     for what, there, todo in extras:
