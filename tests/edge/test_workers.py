@@ -326,6 +326,31 @@ sys.exit(Supervisor(1, work, SystemClock()).run())
 """
 
 
+STARTING = """
+import sys, time
+from routebook.cli.workers import Supervisor
+from routebook.observe.clock import SystemClock
+
+def work(worker):
+    with open(sys.argv[1], "a") as file:
+        file.write("here")
+    time.sleep(60)  # stands for a start: nothing listens to signals yet
+    return 0
+
+sys.exit(Supervisor(2, work, SystemClock()).run())
+"""
+
+
+def test_a_stop_that_finds_workers_still_starting_is_a_good_one(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    process = subprocess.Popen([sys.executable, "-c", STARTING, str(starts)], env=environment(tmp_path))
+    try:
+        eventually(lambda: starts.exists() and starts.read_text() == "herehere")
+    finally:
+        process.terminate()
+    assert process.wait(20) == 0
+
+
 def test_a_worker_that_dies_at_once_again_and_again_is_started_less_and_less_often(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     process = subprocess.Popen([sys.executable, "-c", DYING, str(starts)], env=environment(tmp_path))

@@ -183,7 +183,9 @@ class Supervisor:
             slot.pid = None
             self._hear_ready()
             if self._stopping:
-                self._code = self._code or (code if code >= 0 else 1)
+                # Our own signal ends a worker that has not begun to listen to it: it has served nobody.
+                well = code in (0, -signal.SIGTERM)
+                self._code = self._code or (0 if well else code if code > 0 else 1)
             elif slot.served:
                 self._again(number, slot, pid, code)
             else:
