@@ -226,6 +226,17 @@ def test_what_the_gateway_does_not_act_on_is_named_as_ignored() -> None:
     assert found.untold == ()
 
 
+def test_what_a_tool_says_beside_its_function_is_named_for_everybody_else() -> None:
+    function = {"name": "f", "input_schema": {"type": "object"}}
+    more = {"defer_loading": True, "input_examples": [{}], "allowed_callers": ["code_execution_20250825"]}
+    assert call(tools=[{**function, **more}, {**function, "defer_loading": False}]).untold == (
+        Loss("tools[0].defer_loading", "told from the beginning: there is no search for tools", mapped=True),
+        Loss("tools[0].input_examples", "a tool has no examples there"),
+        Loss("tools[0].allowed_callers", "nobody but the model calls tools there"),
+    )
+    assert call(tools=[{**function, "allowed_callers": ["direct"], "eager_input_streaming": True}]).untold == ()
+
+
 def test_betas_of_either_header_are_read_once() -> None:
     headers = {"anthropic-beta": "a-1, b-2", "x-anthropic-beta": "b-2,c-3"}
     assert call(headers=headers).betas == ("b-2", "c-3", "a-1")

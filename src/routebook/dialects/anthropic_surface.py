@@ -41,6 +41,9 @@ class _Tool(msgspec.Struct):
     input_schema: dict[str, Any] | None = None
     strict: bool | None = None
     cache_control: CacheControl | None = None
+    defer_loading: bool | None = None
+    input_examples: list[Any] | None = None
+    allowed_callers: list[str] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -246,9 +249,22 @@ def _tools(tools: list[_Tool] | None, asked: Asked) -> list[Tool] | None:
                 raise BadRequest(f"{at}.input_schema: missing; send the JSON schema of the tool's input.")
             function = FunctionTool(tool.name, tool.description, tool.input_schema, tool.strict)
             out.append(Tool("function", function, tool.cache_control))
+            _beside(tool, at, asked)
         elif not (tool.type or "").startswith("openrouter:"):
             asked.lost(at, f"a tool of type {(tool.type or '')[:60]} is Anthropic's own")
     return out or None
+
+
+def _beside(tool: _Tool, at: str, asked: Asked) -> None:
+    """What a tool says that is not of its function. Sources, read 2026-11: platform.claude.com "Tool search tool", "Tool
+    use examples", "Programmatic tool calling". How eagerly its input streams (`eager_input_streaming`) is no loss."""
+    if tool.defer_loading:
+        why = "told from the beginning: there is no search for tools"
+        asked.untold.append(Loss(f"{at}.defer_loading", why, mapped=True))
+    if tool.input_examples:
+        asked.lost(f"{at}.input_examples", "a tool has no examples there")
+    if set(tool.allowed_callers or ()) - {"direct"}:
+        asked.lost(f"{at}.allowed_callers", "nobody but the model calls tools there")
 
 
 def _tool_choice(choice: _Choice | None) -> tuple[Any, bool | None]:
