@@ -256,8 +256,8 @@ def _tools(tools: list[_Tool] | None, asked: Asked) -> list[Tool] | None:
 
 
 def _beside(tool: _Tool, at: str, asked: Asked) -> None:
-    """What a tool says that is not of its function. Sources, read 2026-11: platform.claude.com "Tool search tool", "Tool
-    use examples", "Programmatic tool calling". How eagerly its input streams (`eager_input_streaming`) is no loss."""
+    """What a tool says beside its function. Sources, read 2026-11: platform.claude.com "Tool search tool", "Tool use
+    examples", "Programmatic tool calling". How eagerly its input streams (`eager_input_streaming`) is no loss."""
     if tool.defer_loading:
         why = "told from the beginning: there is no search for tools"
         asked.untold.append(Loss(f"{at}.defer_loading", why, mapped=True))
