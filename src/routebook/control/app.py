@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 BASES = ("/api/v1", "/v1")
 
 
+_UNDER = tuple(f"{base}/" for base in BASES)
+_TWICE = tuple(f"{base}{again}" for base in BASES for again in _UNDER)
+_POSTED = ("/chat/completions", "/completions", "/responses", "/messages")
+
+
 def control_app(
     app: App,
     surface: Surface,
@@ -63,10 +68,22 @@ def control_app(
     )
 
 
+def _no_path(method: str, path: str) -> str:
+    """What somebody hears whose base URL is mostly a little wrong."""
+    if method == "GET" and path.startswith(_UNDER) and path.endswith(_POSTED):
+        return f"No such path: GET {path}. It takes POST."
+    if path.startswith(_UNDER) and not path.startswith(_TWICE):
+        return f"No such path: {method} {path}. GET /api/v1/models is a good start."
+    return (
+        f"No such path: {method} {path}. The API is under /api/v1, as in /api/v1/chat/completions; "
+        "correct the client's base URL."
+    )
+
+
 def _told(request: Request, error: Exception) -> Fault:
     if isinstance(error, HTTPException):
         if error.status_code == 404:
-            return NotFound(f"No such path: {request.url.path}. GET /api/v1/models is a good start.")
+            return NotFound(_no_path(request.method, request.url.path))
         if error.status_code == 405:
             return Fault(f"{request.method} is not what this path takes.", status=405, error_type="invalid_request")
         return Fault(str(error.detail), status=error.status_code, error_type="invalid_request")

@@ -24,6 +24,9 @@ Presets = Callable[[str], Sequence[str]]
 """models that a preset names, by its slug; empty where there is no such preset. What else a preset says is merged into
 the request before it is read"""
 
+_NAME_MIN = 3
+"""letters and digits of a name that may be the beginning of others'"""
+
 
 class Target(msgspec.Struct, frozen=True):
     """One model to try, and how its name wants it."""
@@ -157,6 +160,22 @@ def _no_variant(name: Name, base: Model) -> NotFound:
     )
 
 
+def _near(text: str, served: list[str]) -> list[str]:
+    """Slugs that were perhaps meant, three at most: of the same name, else of a name that only signs, case or a
+    beginning tell apart (`gpt4o-Mini`, `claude-sonnet`). One look at each slug: distances would cost too much."""
+    same = [slug for slug in served if slug.rpartition("/")[2] == text.rpartition("/")[2]]
+    name = _bare(text)
+    if same or len(name) < _NAME_MIN:
+        return same[:3]
+    bare = {slug: _bare(slug) for slug in served}
+    alike = [slug for slug in served if bare[slug] == name]
+    return (alike or [slug for slug in served if bare[slug].startswith(name)])[:3]
+
+
+def _bare(text: str) -> str:
+    return "".join(char for char in text.rpartition("/")[2].lower() if char.isalnum())
+
+
 def _unknown(text: str, slugs: list[str], catalog: Catalog) -> Fault:
     if not catalog.models and not catalog.providers:
         return NotFound(
@@ -164,7 +183,7 @@ def _unknown(text: str, slugs: list[str], catalog: Catalog) -> Fault:
             "[[providers]] and [[models]] in the configuration file, then restart.",
             metadata=unavailable("no_endpoints", slugs),
         )
-    near = [s for s in catalog.models if s.rpartition("/")[2] == text.rpartition("/")[2]][:3]
+    near = _near(text.partition(":")[0], [slug for slug, model in catalog.models.items() if not model.hidden])
     hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/models lists what is served here."
     return ModelUnknown(
         f"{text} is not a valid model ID here.{hint}",

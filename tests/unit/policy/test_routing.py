@@ -212,6 +212,9 @@ def test_the_filter_that_removed_the_last_endpoint_is_named(wish: dict[str, Any]
     [
         (call("lab/none"), CATALOG, ModelUnknown, "not a valid model ID"),
         (call("other/one"), CATALOG, ModelUnknown, "Did you mean lab/one"),
+        (call("lab/T.W-o:nitro"), CATALOG, ModelUnknown, "Did you mean lab/two"),
+        (call("clo"), CATALOG, ModelUnknown, "Did you mean lab/cloud"),
+        (call("lab/t"), CATALOG, ModelUnknown, "GET /api/v1/models lists"),
         (call(), Catalog({}, {}), NotFound, "No provider is configured"),
         (call(wish={"only": ["nobody"]}), CATALOG, NotFound, "nobody"),
         (call(wish={"sort": "beauty"}), CATALOG, BadRequest, "sort"),
