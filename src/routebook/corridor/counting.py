@@ -6,24 +6,21 @@ tokenizer counts the text, where it is installed; else the text's bytes are divi
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 import msgspec
 
 from routebook.core.call import CannotExpress, Loss, Losses
 from routebook.core.catalog import Endpoint
-from routebook.core.errors import Fault, UpstreamFault, UpstreamGarbage, UpstreamRefused, UpstreamTimeout
+from routebook.core.errors import Fault, UpstreamFault, UpstreamRefused
 from routebook.corridor.admit import Admitted, admit
 from routebook.corridor.plan import draw_plan
 from routebook.corridor.ports import App, Arrival
-from routebook.dialects.base import Counting, Upstream
+from routebook.dialects.base import Counting
 from routebook.metering.estimate import prompt_tokens_of
 from routebook.metering.reference import prompt_text
 from routebook.observe.log import log
-from routebook.wire.http import HttpHead
-
-ANSWER_BYTES_MAX = 64 * 1024
+from routebook.upstream.whole import ask
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -59,15 +56,10 @@ async def _of_vendor(admitted: Admitted, endpoint: Endpoint, app: App, losses: L
         request = upstream.count_request(call, endpoint, secret.reveal() if secret else None, losses)
         if call.bulk:
             request = request.with_bulk(call.bulk)
-        answer = _Answer(upstream)
-        line = app.transport.send(request, answer, connect_timeout=app.settings.timeouts.connect)
-        try:
-            async with asyncio.timeout(app.settings.timeouts.first_token):
-                body = await answer.whole
-        except TimeoutError:
-            raise UpstreamTimeout from None
-        finally:
-            line.close()
+        limits = app.settings.timeouts
+        head, body = await ask(app.transport, request, connect=limits.connect, seconds=limits.first_token)
+        if head.status != 200:
+            raise upstream.fault(head, body)
     except UpstreamRefused:
         raise
     except (UpstreamFault, CannotExpress) as trouble:
@@ -75,36 +67,3 @@ async def _of_vendor(admitted: Admitted, endpoint: Endpoint, app: App, losses: L
         log.warning("%s did not count the tokens of a prompt: %s", endpoint.provider.slug, told)
         return None
     return upstream.count_answer(body)
-
-
-class _Answer:
-    """A transport's Sink for one small answer."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._upstream = upstream
-        self._head: HttpHead | None = None
-        self._body = b""
-
-    def sent(self) -> None:
-        """Nothing is billed for this."""
-
-    def head(self, head: HttpHead) -> None:
-        self._head = head
-
-    def data(self, chunk: bytes) -> None:
-        self._body += chunk
-        if len(self._body) > ANSWER_BYTES_MAX:
-            self.lost(UpstreamGarbage("The provider's count of tokens is larger than a count can be."))
-
-    def end(self) -> None:
-        if self.whole.done():
-            return
-        if self._head is None or self._head.status != 200:
-            self.lost(self._upstream.fault(self._head or HttpHead(502, {}), self._body))
-        else:
-            self.whole.set_result(self._body)
-
-    def lost(self, fault: UpstreamFault) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(fault)

@@ -18,12 +18,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from routebook.core.errors import UpstreamCredential, UpstreamFault
+from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamGarbage, UpstreamTimeout
 from routebook.load.google import Account
 from routebook.observe.clock import NS, Clock
 from routebook.observe.log import log
 from routebook.upstream.credentials import Credentials, Secret
 from routebook.upstream.port import Transport
+from routebook.upstream.whole import ask
 from routebook.wire import codec
 from routebook.wire.http import HttpHead, HttpRequest
 
@@ -38,7 +39,6 @@ START_SECONDS = 5
 """What a provider's first token gets at start; it is waited for no longer, and tried for on."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
-ANSWER_BYTES_MAX = 64 * 1024
 _LIFE_SECONDS = 3600
 
 
@@ -145,15 +145,10 @@ async def keep_fresh(
 async def ask_google(account: Account, transport: Transport, unix: int) -> Token:
     """One token. `unix`: seconds, now. Raises UpstreamFault with a message for the operator."""
     request = await _request(account, unix)
-    answer = _Answer()
-    line = transport.send(request, answer, connect_timeout=CONNECT_SECONDS)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            head, body = await answer.whole
-    except TimeoutError:
-        raise UpstreamCredential(f"{request.url} did not answer within {ANSWER_SECONDS:g} s.") from None
-    finally:
-        line.close()
+        head, body = await ask(transport, request, connect=CONNECT_SECONDS, seconds=ANSWER_SECONDS)
+    except (UpstreamTimeout, UpstreamGarbage) as fault:
+        raise UpstreamCredential(f"{request.url}: {fault.message}") from None
     said = _object(body)
     if head.status != 200:
         raise UpstreamCredential(f"{request.url} answered {head.status}{_why(said)}. {_advice(account, head, said)}")
@@ -234,31 +229,3 @@ def _advice(account: Account, head: HttpHead, said: dict[str, Any]) -> str:
     if account.kind == "authorized_user":
         return "Log in again: gcloud auth application-default login."
     return f"Check that the key of {account.name} still exists, or make a new one."
-
-
-class _Answer:
-    """A transport's Sink for one small answer."""
-
-    def __init__(self) -> None:
-        self.whole: asyncio.Future[tuple[HttpHead, bytes]] = asyncio.get_running_loop().create_future()
-        self._head = HttpHead(502, {})
-        self._body = b""
-
-    def sent(self) -> None:
-        """Nothing is billed for this."""
-
-    def head(self, head: HttpHead) -> None:
-        self._head = head
-
-    def data(self, chunk: bytes) -> None:
-        self._body += chunk
-        if len(self._body) > ANSWER_BYTES_MAX:
-            self.lost(UpstreamCredential("What should be a token is larger than a token can be."))
-
-    def end(self) -> None:
-        if not self.whole.done():
-            self.whole.set_result((self._head, self._body))
-
-    def lost(self, fault: UpstreamFault) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(fault)

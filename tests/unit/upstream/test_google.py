@@ -143,7 +143,7 @@ async def test_the_metadata_server_is_asked_as_it_wants_to_be() -> None:
         (said(200, token_type="Bearer"), "answered without an access token"),
         (said(200, access_token="two words\r\nx-injected: yes"), "answered without an access token"),
         ((Sent(), Head(200), Data(b"<html>"), End()), "answered without an access token"),
-        ((Sent(), Head(200), Data(b"[" * 100_000), End()), "larger than a token can be"),
+        ((Sent(), Head(200), Data(b"[" * 100_000), End()), "larger than 64 KiB"),
         ((Lost(UpstreamLost("no route")),), "no route"),
     ],
 )  # fmt: skip
