@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
@@ -28,6 +29,12 @@ _LONGEST_WORD_OF_A_GRID = 24
 
 class Sheet(Table):
     """A table of texts without a box. Its cells are strings or `Text`."""
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Rich's own forgets that a column without any text takes one."""
+        natural = sum(_natural(column, console, self.show_header) for column in self.columns)
+        wide = min(natural + GAP * (len(self.columns) - 1), options.max_width)
+        return Measurement(wide, wide)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType | Segment]:
         natural = [_natural(column, console, self.show_header) for column in self.columns]
@@ -65,7 +72,7 @@ def _text(cell: RenderableType, console: Console) -> Text:
 
 
 def _natural(column: Column, console: Console, named: bool) -> int:
-    return max((text.cell_len for text in _texts(column, console, named)), default=0)
+    return max((1, *(text.cell_len for text in _texts(column, console, named))))
 
 
 def _least(column: Column, console: Console, named: bool, longest: int) -> int:

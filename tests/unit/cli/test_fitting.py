@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 
 from routebook.cli.fitting import Sheet
 from routebook.cli.terminal import UNBOUND, Terminal
@@ -27,7 +28,7 @@ def sheet(*rows: tuple[str, ...], titles: tuple[str, ...] = TITLES, firm: tuple[
     return made
 
 
-def printed(what: Sheet, width: int) -> list[str]:
+def printed(what: RenderableType, width: int) -> list[str]:
     file = io.StringIO()
     Console(file=file, width=width).print(what)
     return [line.rstrip() for line in file.getvalue().splitlines()]
@@ -70,6 +71,14 @@ def test_columns_of_words_give_way_before_the_others() -> None:
         "beta      drawn by       0.3",
         "          price among",
         "          2",
+    ]
+
+
+def test_a_column_without_any_text_takes_nothing_from_the_others() -> None:
+    made = sheet(("SmolLM2 (embedded)", "200", ""), titles=("provider", "status", ""))
+    assert printed(Padding(made, (0, 0, 0, 2), expand=False), 60) == [
+        "  provider            status",
+        "  SmolLM2 (embedded)  200",
     ]
 
 
