@@ -74,6 +74,16 @@ async def test_a_key_is_changed_only_if_it_is_still_as_it_was_known(opener: Open
     assert await other.keys() == []
 
 
+async def test_the_spend_of_one_key_is_its_part_of_the_whole(opener: Opener) -> None:
+    store = opener()
+    posted = [posting("1"), posting("2", key="b" * 64), posting("3", day="2026-03-02")]
+    await store.ship("aaa", 1, [], posted)
+    whole = await store.spend()
+    assert await store.spend("a" * 64) == [each for each in whole if each.key_hash == "a" * 64]
+    assert len(await store.spend("a" * 64)) == 2
+    assert await store.spend("c" * 64) == []
+
+
 async def test_deleting_a_key_says_whether_there_was_one(opener: Opener) -> None:
     store = opener()
     await store.put_key(PLAIN_KEY)

@@ -78,10 +78,11 @@ def routes(desk: Desk) -> list[Route]:
     async def current_key(request: Request) -> Response:
         now_ns = desk.now_ns()
         key = authenticate(request, desk.people, now_ns)
-        return answer({"data": current_key_body(key, desk.book.usage(key.hash, now_ns), now_ns)})
+        usages = await desk.leases.usage(key.hash, now_ns)
+        return answer({"data": current_key_body(key, usages, now_ns)})
 
     async def credits(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
-        return answer({"data": credits_body(desk.credits, desk.book.account_usage(me.account))})
+        return answer({"data": credits_body(desk.credits, await desk.leases.account_usage(me.account))})
 
     return [Route("/key", current_key, methods=["GET"]), Route("/credits", credits, methods=["GET"])]

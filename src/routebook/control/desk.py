@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from routebook.core.errors import BadRequest, Fault
 from routebook.core.people import Key
-from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People
 from routebook.observe.clock import Dice
 from routebook.policy.admission import Purpose, admit, credential
@@ -28,7 +28,8 @@ class Desk(Protocol):
     def store(self) -> Store: ...
 
     @property
-    def book(self) -> Book: ...
+    def leases(self) -> Leases:
+        """also knows what was spent, at all workers"""
 
     @property
     def credits(self) -> Decimal:

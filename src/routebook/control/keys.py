@@ -135,7 +135,7 @@ def routes(desk: Desk) -> list[Route]:
             keys = [key for key in keys if not key.disabled]
         workspace = request.query_params.get("workspace_id") or default_workspace(me.account)
         keys = [key for key in keys if (key.workspace_id or default_workspace(key.account)) == workspace]
-        return answer({"data": [_shown(desk, key) for key in keys[offset : offset + PAGE]]})
+        return answer({"data": [await _shown(desk, key) for key in keys[offset : offset + PAGE]]})
 
     async def create_key(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
@@ -144,11 +144,11 @@ def routes(desk: Desk) -> list[Route]:
         key = make_key(wanted, text, me.account, desk.now_ns())
         await desk.store.put_key(key)
         await desk.people.refresh(desk.store)
-        return answer({"data": _shown(desk, key), "key": text}, 201)
+        return answer({"data": await _shown(desk, key), "key": text}, 201)
 
     async def get_key(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
-        return answer({"data": _shown(desk, await _find(desk, request, me))})
+        return answer({"data": await _shown(desk, await _find(desk, request, me))})
 
     async def patch_key(request: Request) -> Response:
         me = authenticate(request, desk.people, desk.now_ns(), "manage")
@@ -159,7 +159,7 @@ def routes(desk: Desk) -> list[Route]:
                 key = change_key(known, change, desk.now_ns())
                 if await desk.store.change_key(known, key):
                     await desk.people.refresh(desk.store)
-                    return answer({"data": _shown(desk, key)})
+                    return answer({"data": await _shown(desk, key)})
         raise Conflict("Others change this key at the same moment; GET it and repeat what is still to be changed.")
 
     async def delete_key(request: Request) -> Response:
@@ -179,8 +179,8 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _shown(desk: Desk, key: Key) -> dict[str, Any]:
-    return key_body(key, desk.book.usage(key.hash, desk.now_ns()))
+async def _shown(desk: Desk, key: Key) -> dict[str, Any]:
+    return key_body(key, await desk.leases.usage(key.hash, desk.now_ns()))
 
 
 async def _keys_of(desk: Desk, account: str) -> list[Key]:

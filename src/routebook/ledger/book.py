@@ -8,7 +8,7 @@ excess is posted and flagged. The book starts from the store's days plus the day
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -43,6 +43,7 @@ class Book:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._accounts: dict[str, Decimal] = {}
+        self._accounts_stored: dict[str, Decimal] = {}
         self._purses: dict[str, list[Purse]] = {}
         """by budget"""
         self.holds_open = 0
@@ -57,7 +58,7 @@ class Book:
             raise AssertionError("a book is loaded once, before anything is posted to it")
         for spend in sorted(spends, key=lambda spend: spend.day):
             self._post(spend.key_hash, spend.account, windows.day_of_text(spend.day), spend.usage, spend.byok)
-            self._stored(spend.key_hash, windows.day_of_text(spend.day), spend.usage, spend.byok)
+            self._stored(spend.key_hash, spend.account, windows.day_of_text(spend.day), spend.usage, spend.byok)
 
     def replay(self, posting: Posting) -> None:
         """Calls that are in the daybook and not in the store yet."""
@@ -199,7 +200,8 @@ class Book:
         for posting in postings:
             if not own:
                 self.replay(posting)
-            self._stored(posting.key_hash, windows.day_of_text(posting.day), posting.usage, posting.byok)
+            on = windows.day_of_text(posting.day)
+            self._stored(posting.key_hash, posting.account, on, posting.usage, posting.byok)
         if not own:
             return
         for budget, day, usage, byok in shipped(postings):
@@ -226,18 +228,27 @@ class Book:
             return ZERO
         return subtract(tally.outstanding(purse.first, purse.window.byok), tally.held(purse.first))
 
-    def usage(self, key_hash: str, now_ns: int) -> Usages:
-        """What a key has spent; zeros for a key that never called."""
-        tally = self._tallies.get(key_hash)
-        if tally is None:
-            return Usages()
+    def usage(self, key_hash: str, now_ns: int, posted: Sequence[Spend] | None = None) -> Usages:
+        """What a key has spent; zeros for a key that never called. `posted`: the store's days of it as they are now,
+        which other workers add to; None: what this worker knows of them."""
+        tally = self._tallies.get(key_hash) or Tally()
         day = windows.day_number(now_ns)
-        sums = [tally.spent(reset, day) for reset in (None, *windows.RESETS)]
+        resets = (None, *windows.RESETS)
+        if posted is None:
+            sums = [tally.spent(reset, day) for reset in resets]
+        else:
+            sums = [_added(tally.waiting(reset, day), posted, windows.span(reset, day)[0]) for reset in resets]
         return Usages(*(usage for usage, _ in sums), *(byok for _, byok in sums))
 
-    def account_usage(self, account: str) -> Decimal:
-        """What all keys of an account were charged, deleted ones included."""
-        return self._accounts.get(account, ZERO)
+    def account_usage(self, account: str, posted: Iterable[Spend] | None = None) -> Decimal:
+        """What all keys of an account were charged, deleted ones included. `posted`: as for `usage`, of all keys."""
+        used = self._accounts.get(account, ZERO)
+        if posted is None:
+            return used
+        used = subtract(used, self._accounts_stored.get(account, ZERO))
+        for spend in posted:
+            used = add(used, spend.usage) if spend.account == account else used
+        return used
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -283,10 +294,12 @@ class Book:
         if usage:
             self._accounts[account] = add(self._accounts.get(account, ZERO), usage)
 
-    def _stored(self, key_hash: str, day: int, usage: Decimal, byok: Decimal) -> None:
+    def _stored(self, key_hash: str, account: str, day: int, usage: Decimal, byok: Decimal) -> None:
         tally = self._tally(key_hash)
         tally.total.store(usage, byok)
         tally.day(day).store(usage, byok)
+        if usage:
+            self._accounts_stored[account] = add(self._accounts_stored.get(account, ZERO), usage)
 
     def _end(self, hold: Hold) -> None:
         if not hold.open:
@@ -307,6 +320,15 @@ class Book:
                 "held": tally.held(windows.span(key.limit_reset, day)[0]),
             },
         )
+
+
+def _added(waiting: tuple[Decimal, Decimal], posted: Iterable[Spend], first: int) -> tuple[Decimal, Decimal]:
+    """(usage, byok) with what was posted from that day on."""
+    usage, byok = waiting
+    for spend in posted:
+        if windows.day_of_text(spend.day) >= first:
+            usage, byok = add(usage, spend.usage), add(byok, spend.byok)
+    return usage, byok
 
 
 def remaining(key: Key, usages: Usages) -> Decimal | None:

@@ -22,13 +22,13 @@ from routebook.core.errors import Unavailable
 from routebook.core.money import ZERO, add, subtract
 from routebook.core.people import Key
 from routebook.ledger import windows
-from routebook.ledger.book import Book, exceeded
+from routebook.ledger.book import Book, Usages, exceeded
 from routebook.ledger.people import People
 from routebook.ledger.purse import Purse, budgets_of
 from routebook.ledger.tally import Hold
 from routebook.observe.log import log
 from routebook.store.lending import Ask, Lease, Lent, Window, key_of
-from routebook.store.port import Amended, Posting, Sheet, Store
+from routebook.store.port import Amended, Posting, Sheet, Spend, Store
 
 T = TypeVar("T")
 
@@ -166,6 +166,30 @@ class Leases:
         async with self._in_turn:
             await self._store.ship(daybook, upto, generations, postings, amendments)
             self.book.shipped(postings)
+
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    async def usage(self, key_hash: str, now_ns: int) -> Usages:
+        """What a key has spent at all workers; what others have not shipped yet, half a second's worth, is not in it.
+        While the store is away: as far as this worker knows."""
+        if self._share == ALL:
+            return self.book.usage(key_hash, now_ns)
+        # In turn: between the store's posting and the book's, a charge would be there twice.
+        async with self._in_turn:
+            return self.book.usage(key_hash, now_ns, await self._posted(key_hash))
+
+    async def account_usage(self, account: str) -> Decimal:
+        """As `usage`, of all keys of an account, deleted ones included."""
+        if self._share == ALL:
+            return self.book.account_usage(account)
+        async with self._in_turn:
+            return self.book.account_usage(account, await self._posted(None))
+
+    async def _posted(self, key_hash: str | None) -> list[Spend] | None:
+        try:
+            return await self._store.spend(key_hash)
+        except Unavailable:
+            return None
 
     # --- now and then -------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,18 @@ class Tally:
                 usage, byok = add(usage, sums.usage), add(byok, sums.byok)
         return usage, byok
 
+    def waiting(self, reset: str | None, day: int) -> tuple[Decimal, Decimal]:
+        """As `spent`, of that what the store does not know yet."""
+        sums = [self.total]
+        if reset is not None:
+            first = windows.starts(day)[windows.index(reset)]
+            sums = [each for number, each in self.days.items() if number >= first]
+        usage = byok = ZERO
+        for each in sums:
+            usage = add(usage, subtract(each.usage, each.stored_usage))
+            byok = add(byok, subtract(each.byok, each.stored_byok))
+        return usage, byok
+
     def outstanding(self, first: int, byok_counts: bool) -> Decimal:
         """What calls since that day hold, and what they cost as far as the store does not know it yet."""
         found = ZERO

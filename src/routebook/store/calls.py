@@ -191,10 +191,12 @@ def select(
     return _read(db, f"{_SELECT} WHERE {' AND '.join(where)} {order}", (*values, limit))
 
 
-def spends(db: sqlite3.Connection, table: str) -> list[Spend]:
-    """The days of `spend` or `retired`, in order."""
+def spends(db: sqlite3.Connection, table: str, key_hash: str | None = None) -> list[Spend]:
+    """The days of `spend` or `retired`, of all keys or of one, in order."""
+    where, values = ("", ()) if key_hash is None else (" WHERE key_hash = ?", (key_hash,))
     rows = db.execute(
-        f"SELECT key_hash, account, day, usage, byok, requests FROM {table} ORDER BY day, key_hash, account"
+        f"SELECT key_hash, account, day, usage, byok, requests FROM {table}{where} ORDER BY day, key_hash, account",
+        values,
     ).fetchall()
     return [Spend(row[0], row[1], row[2], Decimal(row[3]), Decimal(row[4]), row[5]) for row in rows]
 

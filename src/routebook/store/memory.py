@@ -158,8 +158,8 @@ class MemoryStore:
         found.sort(reverse=True)
         return [self._stored(place) for _, place in found[:limit]]
 
-    async def spend(self) -> list[Spend]:
-        return [self._spend[place] for place in sorted(self._spend)]
+    async def spend(self, key_hash: str | None = None) -> list[Spend]:
+        return [self._spend[place] for place in sorted(self._spend) if key_hash in (None, place[1])]
 
     async def model_spend(self, since: str) -> list[ModelSpend]:
         return [self._models[place] for place in sorted(self._models) if place[0] >= since]

@@ -231,8 +231,8 @@ class Store(Protocol):
     ) -> list[Stored]:
         """Newest first; accepted in [since_ns, until_ns); `account` and `model` None = all."""
 
-    async def spend(self) -> list[Spend]:
-        """All days of all keys."""
+    async def spend(self, key_hash: str | None = None) -> list[Spend]:
+        """All days of all keys, or of one; in order of day, key and account."""
 
     async def model_spend(self, since: str) -> list[ModelSpend]:
         """Of each model and day, from that UTC day (YYYY-MM-DD) on, in order of day and model. Neither retention nor a

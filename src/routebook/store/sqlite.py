@@ -148,8 +148,8 @@ class SqliteStore:
     ) -> list[Stored]:
         return await self._look(lambda db: calls.select(db, account, since_ns, until_ns, model, limit))
 
-    async def spend(self) -> list[Spend]:
-        return await self._look(lambda db: calls.spends(db, "spend"))
+    async def spend(self, key_hash: str | None = None) -> list[Spend]:
+        return await self._look(lambda db: calls.spends(db, "spend", key_hash))
 
     async def model_spend(self, since: str) -> list[ModelSpend]:
         return await self._look(lambda db: calls.model_spend(db, since))

@@ -24,6 +24,7 @@ from routebook.core.people import Key
 from routebook.corridor.entry import Entry
 from routebook.daybook.book import FileDaybook
 from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People, hash_of
 from routebook.ledger.ship import Shipper
 from routebook.observe.clock import Dice, SystemClock, SystemDice
@@ -42,13 +43,16 @@ class Desk:
     store: MemoryStore = field(default_factory=MemoryStore)
     settings: Settings = field(default_factory=Settings)
     people: People = field(default_factory=lambda: People(hash_of(ADMIN)))
-    book: Book = field(default_factory=Book)
     credits: Decimal = Decimal(0)
     dice: Dice = field(default_factory=SystemDice)
     entries: set[Entry] = field(default_factory=set)
     elsewhere: set[str] = field(default_factory=set)
     others: dict[tuple[str, int], Folded] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(Book(), self.store, self.daybook.name, self.now_ns)
 
     def now_ns(self) -> int:
         return SystemClock().now_ns()

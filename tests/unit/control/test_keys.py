@@ -23,6 +23,7 @@ from routebook.control import account, keys
 from routebook.core.errors import Fault
 from routebook.core.people import Key
 from routebook.ledger.book import Book
+from routebook.ledger.leases import Leases
 from routebook.ledger.people import People, default_workspace, hash_of
 from routebook.observe.clock import SystemDice
 from routebook.store.memory import MemoryStore
@@ -52,6 +53,10 @@ class Desk:
     credits: Decimal = Decimal("100.50")
     dice: SystemDice = field(default_factory=SystemDice)
     time: int = NOON
+    leases: Leases = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.book, self.store, "aaa", self.now_ns)
 
     def now_ns(self) -> int:
         return self.time

@@ -21,7 +21,7 @@ from routebook.ledger.people import People
 from routebook.ledger.tally import Hold
 from routebook.store.lending import Ask, Lease, Lent
 from routebook.store.memory import MemoryStore
-from routebook.store.port import Posting, Store
+from routebook.store.port import Posting, Spend, Store
 from routebook.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -482,3 +482,64 @@ async def test_what_a_call_takes_while_money_is_given_back_is_not_given_back(wai
             worker.settle(hold, D(1))
     await worker.ship()
     assert worker.free() == worker.leased() == 0
+
+
+# --- what people are told ---------------------------------------------------------------------------------------------
+
+
+async def test_what_a_key_has_spent_is_the_same_at_every_worker_when_all_is_shipped() -> None:
+    host = Host(3)
+    free = msgspec.structs.replace(MINE, limit=None)
+    for number, worker in enumerate(host, start=1):
+        for _ in range(number):
+            worker.settle(await worker.hold(free, D("0.5")), D("0.01"))
+    first, *others = host.all
+    assert (await first.leases.usage(free.hash, NOON)).total == D("0.01")
+    for worker in others:
+        await worker.ship()
+    told = await first.leases.usage(free.hash, NOON)
+    assert (told.total, told.daily, told.weekly, told.monthly) == (D("0.06"),) * 4, "its own is not shipped yet"
+    assert (await others[0].leases.usage(free.hash, NOON)).total == D("0.05")
+    await first.ship()
+    for worker in host:
+        assert (await worker.leases.usage(free.hash, NOON)).total == D("0.06")
+        assert await worker.leases.account_usage("default") == D("0.06")
+        assert (await worker.leases.usage(free.hash, NOON + 40 * DAY_NS)).monthly == 0
+
+
+async def test_a_charge_on_its_way_into_the_store_is_told_once() -> None:
+    class Slow(Counting):
+        def __init__(self) -> None:
+            super().__init__()
+            self.posted, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def ship(self, daybook: str, upto: int, *rows: Any, **more: Any) -> None:
+            await super().ship(daybook, upto, *rows, **more)
+            self.posted.set()
+            await self.go_on.wait()
+
+    host = Host(2)
+    host.memory = slow = Slow()
+    worker = Worker(host, "000")
+    worker.settle(await worker.hold(MINE, D(1)), D("0.25"))
+    shipping = asyncio.ensure_future(worker.ship())
+    await slow.posted.wait()
+    telling = asyncio.ensure_future(worker.leases.usage(MINE.hash, NOON))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    slow.go_on.set()
+    assert (await telling).total == D("0.25")
+    await shipping
+
+
+async def test_while_the_store_is_away_a_worker_tells_what_it_knows() -> None:
+    class Away(Counting):
+        async def spend(self, key_hash: str | None = None) -> list[Spend]:
+            raise Unavailable("The store is away.")
+
+    host = Host(2)
+    host.memory = Away()
+    worker = Worker(host, "000")
+    worker.settle(await worker.hold(msgspec.structs.replace(MINE, limit=None), D(1)), D("0.25"))
+    assert (await worker.leases.usage(MINE.hash, NOON)).total == D("0.25")
+    assert await worker.leases.account_usage("default") == D("0.25")
