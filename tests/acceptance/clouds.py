@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 from base64 import b64encode
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from routebook.wire.aws_events import event as aws_event
+from tests.loopback import Loopback
 
 TEXT = ("Good ", "day — é")
 CALL = ("call_1", "weather", {"city": "Bern"})
@@ -29,52 +27,21 @@ Said = tuple[str, bytes]
 """(content type, body)"""
 
 
-class Clouds:
+class Clouds(Loopback):
     """From entering to leaving the context. `asked`: (path, body) of every request whose credential was right."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[str, Any]] = []
         self.signed = 0
         """requests that had Amazon's signature, and the right one"""
-        clouds = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, (kind, said) = clouds.answer(self.path, dict(self.headers.items()), body)
-                self.send_response(status)
-                self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Said]:
-        lower = {name.lower(): value for name, value in headers.items()}
-        if not self._known(path, lower, body):
-            return 403, ("application/json", b'{"message":"Who are you?"}')
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
+        if not self._known(path, headers, body):
+            return 403, "application/json", b'{"message":"Who are you?"}'
         asked = json.loads(body)
         self.asked.append((path, asked))
-        return 200, _dialect(path)(path, asked)
+        return 200, *_dialect(path)(path, asked)
 
     def _known(self, path: str, headers: dict[str, str], body: bytes) -> bool:
         told = headers.get("authorization", "")

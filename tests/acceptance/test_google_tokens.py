@@ -4,9 +4,7 @@ a token endpoint that refuses costs callers nothing where another provider is th
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,53 +15,33 @@ import pytest
 from tests.acceptance.clouds import TEXT, Clouds
 from tests.acceptance.gateway import ADMIN_KEY, RunningGateway, bearer
 from tests.google import KEY_PEM, claims_of, key_file
+from tests.loopback import Loopback, Said
 
 
-class TokenHost:
-    """A token endpoint on loopback that gives what Clouds takes, or refuses."""
+class TokenHost(Loopback):
+    """A token endpoint that gives what Clouds takes, or refuses."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.claims: list[dict[str, Any]] = []
         self.tokens: list[str] = ["bearer-secret"]
         """given in turn, the last one again and again; without any it refuses"""
-        host = self
+        self.url = f"{self.origin}/token"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
-                host.claims.append(claims_of(form["assertion"][0])[1])
-                status, said = host.answer()
-                body = json.dumps(said).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/token"
-
-    def answer(self) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> Said:
+        self.claims.append(claims_of(parse_qs(body.decode())["assertion"][0])[1])
         if not self.tokens:
-            return 400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+            why = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+            return 400, "application/json", json.dumps(why).encode()
         name = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
-        return 200, {"access_token": name, "expires_in": 3600, "token_type": "Bearer"}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        given = {"access_token": name, "expires_in": 3600, "token_type": "Bearer"}
+        return 200, "application/json", json.dumps(given).encode()
 
 
 @pytest.fixture
 def host() -> Iterator[TokenHost]:
-    running = TokenHost()
-    yield running
-    running.close()
+    with TokenHost() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

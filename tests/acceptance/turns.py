@@ -13,15 +13,13 @@ call without one.
 from __future__ import annotations
 
 import json
-import threading
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.acceptance.turns_said import SAID, sealed, tools_of
+from tests.loopback import Loopback, Said
 
 PATHS = {"/v1/messages": "anthropic", "/v1/responses": "openai_responses", "/v1/chat/completions": "openai_chat"}
 GEMINI = "/v1beta/models/"
@@ -61,49 +59,17 @@ class Seen:
         return names
 
 
-class Turns:
+class Turns(Loopback):
     """From entering to leaving the context."""
 
     def __init__(self, script: Callable[[Seen], Say]) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[Seen] = []
         self.signed: set[str] = set()
         """signatures that it has given"""
-        turns = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, kind, said = turns.answer(self.path, headers, body)
-                self.send_response(status)
-                self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
-        """(status, content type, body)"""
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> Said:
         keys = (
             headers.get(name, "").removeprefix("Bearer ") for name in ("x-api-key", "x-goog-api-key", "authorization")
         )
