@@ -53,6 +53,18 @@ def node_sdk(name: str = "node") -> Path:
     return _place(f"sdk-{name}", pins, install)
 
 
+def run_node(driver: str, *arguments: str) -> str:
+    """What that driver of `node/` printed; it ends badly if one of its calls does not work."""
+    folder = node_sdk()
+    # A module's imports are looked up from where its file is.
+    script = shutil.copy(HERE / "node" / driver, folder / driver)
+    done = subprocess.run(
+        ["node", script, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def _place(name: str, pins: Path, install: Callable[[Path], None]) -> Path:
     place = Path(sys.prefix) / name
     wanted = hashlib.sha256(pins.read_bytes()).hexdigest()

@@ -5,24 +5,20 @@ streams, tools in several steps, objects, reasoning, pictures, money and faults,
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.acceptance.coding import DIALECTS, configuration, cost, dot
-from tests.acceptance.foreign import node_sdk
+from tests.acceptance.foreign import run_node
 from tests.acceptance.gateway import RunningGateway, bearer
 from tests.acceptance.turns import Say, Seen, Turns
 from tests.acceptance.turns_said import CACHED, COMPLETION, FRESH, PROMPT, sealed
 
-DRIVER = Path(__file__).parent / "node" / "drive_ai.mjs"
 CITIES = ("Bern", "Rome")
 THOUGHTS = ["I have to look.", "And there."]
 TRIP = {"city": "Bern", "days": 3}
@@ -74,21 +70,10 @@ def asked(provider: Turns) -> list[Seen]:
 @pytest.fixture(scope="module")
 def got(gateway: RunningGateway, provider: Turns, key: str, dialect: str, asked: list[Seen]) -> dict[str, Any]:
     """What the driver printed; it ends badly if one of its calls does."""
-    folder = node_sdk()
     place = len(provider.asked)
-    # A module's imports are looked up from where its file is.
-    script = shutil.copy(DRIVER, folder / DRIVER.name)
-    done = subprocess.run(
-        ["node", script, gateway.base, key, f"turns/{dialect}", b64encode(dot()).decode()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    said = run_node("drive_ai.mjs", gateway.base, key, f"turns/{dialect}", b64encode(dot()).decode())
+    parsed: dict[str, Any] = json.loads(said, parse_float=Decimal)
     asked[:] = provider.asked[place:]
-    parsed: dict[str, Any] = json.loads(done.stdout, parse_float=Decimal)
     return parsed
 
 

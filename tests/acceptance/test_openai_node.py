@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from routebook.testing.provider import ScriptedProvider
-from tests.acceptance.foreign import node_sdk
+from tests.acceptance.foreign import run_node
 from tests.acceptance.gateway import RunningGateway, bearer
-
-DRIVER = Path(__file__).parent / "node" / "drive_openai.mjs"
 
 pytestmark = pytest.mark.timeout(400)
 """The first run installs the SDK."""
@@ -25,14 +20,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def got(gateway: RunningGateway, key: str) -> dict[str, Any]:
     """What the driver printed; it ends badly if one of its calls does not work."""
-    folder = node_sdk()
-    # A module's imports are looked up from where its file is.
-    script = shutil.copy(DRIVER, folder / DRIVER.name)
-    done = subprocess.run(
-        ["node", script, gateway.base, key], capture_output=True, text=True, timeout=60, check=False, cwd=folder
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    parsed: dict[str, Any] = json.loads(done.stdout, parse_float=Decimal)
+    parsed: dict[str, Any] = json.loads(run_node("drive_openai.mjs", gateway.base, key), parse_float=Decimal)
     return parsed
 
 
