@@ -64,13 +64,18 @@ async def find(id: str, daybook: Daybook, store: Store, elsewhere: Elsewhere = n
 
     Raises Unavailable if only a store or a daybook could know that cannot be read now.
     """
-    place = locate(id)
+    place, trouble = locate(id), None
     if place is not None:
-        call = daybook.read(place[1]) if place[0] == daybook.name else elsewhere(*place)
+        try:
+            call = daybook.read(place[1]) if place[0] == daybook.name else elsewhere(*place)
+        except Unavailable as fault:
+            call, trouble = None, fault
         # A number says where to look; only the whole id says that it is this call and not a guess.
         if call is not None and call.intent.id == id:
             return await revised(call, store)
     stored = await store.generation(id)
+    if stored is None and trouble is not None:
+        raise trouble  # it may be there, and not be shipped yet
     return None if stored is None else unfold(stored.folded)
 
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from routebook.config.settings import AccountingTable, Settings
-from routebook.control.generation import routes
-from routebook.core.errors import Fault
-from routebook.core.generation import Folded, State
+from routebook.control.generation import find, routes
+from routebook.core.errors import Fault, Unavailable
+from routebook.core.generation import Folded, Row, State
 from routebook.core.people import Key
 from routebook.corridor.entry import Entry
 from routebook.daybook.book import FileDaybook
@@ -27,9 +27,11 @@ from routebook.ledger.book import Book
 from routebook.ledger.leases import Leases
 from routebook.ledger.people import People, hash_of
 from routebook.ledger.ship import Shipper
+from routebook.metering.folding import fold
 from routebook.observe.clock import Dice, SystemClock, SystemDice
 from routebook.store.memory import MemoryStore
 from routebook.wire import codec
+from routebook.wire.codec import pack
 from tests.unit.daybook.samples import intent, outcome
 
 MINE, MANAGER, STRANGER, ADMIN, OTHER = ("sk-rb-v1-" + letter * 64 for letter in "12345")
@@ -238,3 +240,40 @@ def test_who_may_not_cancel_a_call_and_what_cannot_be_cancelled(tmp_path: Path) 
         assert desk.asked == ["zzz"]
 
     at_the_desk(tmp_path, steps)
+
+
+def test_what_the_store_has_is_found_though_its_daybook_cannot_be_read(tmp_path: Path) -> None:
+    """The daybook of another worker, damaged or on its way out: shipped calls do not depend on it."""
+
+    def unreadable(name: str, n: int) -> Folded | None:
+        raise Unavailable("The daybook of another worker cannot be read; ask again.", retry_after=1)
+
+    async def steps(desk: Desk) -> None:
+        shipped, waiting = intent(1, "zzz"), intent(2, "zzz")
+        rows = [Row(1, 1, shipped.id, State.INTENT, pack(shipped)), Row(2, 1, shipped.id, State.DONE, pack(outcome()))]
+        await Shipper(Elsewhere(rows), desk.store).ship_once()
+        found = await find(shipped.id, desk.daybook, desk.store, unreadable)
+        assert found is not None
+        assert found.intent == shipped
+        with pytest.raises(Unavailable, match="ask again"):
+            await find(waiting.id, desk.daybook, desk.store, unreadable)
+
+    at_the_desk(tmp_path, steps)
+
+
+class Elsewhere:
+    """What a shipper reads of another worker's daybook."""
+
+    name = "zzz"
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def rows(self, after: int, limit: int) -> list[Row]:
+        return [row for row in self._rows if row.seq > after][:limit]
+
+    def read(self, n: int) -> Folded | None:
+        return fold(row for row in self._rows if row.n == n)
+
+    def shipped(self, seq: int) -> None:
+        """It may forget them."""
