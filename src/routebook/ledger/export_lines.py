@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from routebook.core.money import EXACT
+
 DAY_NS = 86_400 * 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = Decimal(10) ** 15
@@ -130,7 +132,7 @@ class Cells:
         value = _decimal(text.removeprefix("$"))
         if value is None:
             raise self._fault(column, f"{text[:40]!r} is not an amount")
-        return value.scaleb(-scale)
+        return value.scaleb(-scale, EXACT)
 
     def moment(self, column: str) -> tuple[int, bool]:
         """(unix ns, it is a whole UTC day): unix seconds or milliseconds, an ISO date or time (UTC where unsaid)."""

@@ -121,6 +121,18 @@ def test_a_date_is_a_day_and_a_bucket_that_is_named_wins() -> None:
     )
 
 
+def test_an_amount_keeps_every_digit_however_many_it_has() -> None:
+    digits = "1.2345678901234567890123456789012345"
+    for column, amount in (
+        ("cost", Decimal(digits)),
+        ("cost_cents", Decimal("0.012345678901234567890123456789012345")),
+    ):
+        found = read(
+            f"when,paid\n2026-04-01T00:00:00,{digits}\n".encode(), mapping=mapping_of(f"time=when,{column}=paid")
+        )
+        assert found.lines[0].cost == amount
+
+
 def test_a_mapping_reads_semicolons_cents_and_counts_without_the_cache() -> None:
     mapping = mapping_file(
         b'provider = "acme"\n[columns]\ntime = "when"\nid = "ref"\nuncached = "new"\ncached = "old"\n'
