@@ -60,9 +60,12 @@ class Heads:
     ) -> bytes:
         """The head of an inference answer, whose values are all our own."""
         text = heads.text(content_type, id, length, retry_after)
-        if heads.final(status):
-            more += _FINAL
-        opening = self._good if status == 200 else self._opening(status)
+        if status == 200:
+            opening = self._good
+        else:
+            opening = self._opening(status)
+            if heads.final(status):
+                more += _FINAL
         return f"{opening}{text}{more}{_ENDS[chunked, close]}".encode("latin-1")
 
     def _opening(self, status: int) -> str:
