@@ -41,15 +41,11 @@ def starts(day: int) -> tuple[int, int, int]:
     return day, day - moment.weekday(), day - moment.day + 1
 
 
-def window_start(reset: str | None, now_ns: int) -> int | None:
-    """First day of the window that holds this time; None for a limit without reset. ValueError for an unknown reset."""
-    if reset is None:
-        return None
-    return starts(day_number(now_ns))[index(reset)]
-
-
 def span(reset: str | None, day: int) -> tuple[int, int]:
-    """First and last day of the window that holds this day; of a limit without reset, of all days there are."""
+    """First and last day of the window that holds this day; of a limit without reset, of all days there are.
+
+    ValueError for an unknown reset.
+    """
     if reset is None:
         return 1, date.max.toordinal()
     place = index(reset)

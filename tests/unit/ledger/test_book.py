@@ -16,7 +16,7 @@ from routebook.core.errors import PaymentRequired
 from routebook.core.people import Key
 from routebook.ledger.book import Usages, remaining
 from routebook.ledger.tally import Hold
-from routebook.ledger.windows import day_number, day_text, window_start
+from routebook.ledger.windows import day_number, day_text, span
 from routebook.store.port import Posting, Spend
 
 from .till import Till
@@ -253,11 +253,11 @@ class _Model:
         self.open: list[Hold] = []
 
     def spent(self, reset: str | None, now_ns: int) -> Decimal:
-        start = window_start(reset, now_ns) or 0
+        start, _ = span(reset, day_number(now_ns))
         return sum((usage for day, usage, _ in self.posted if day >= start), D(0))
 
     def held(self, reset: str | None, now_ns: int) -> Decimal:
-        start = window_start(reset, now_ns) or 0
+        start, _ = span(reset, day_number(now_ns))
         return sum((hold.amount or D(0) for hold in self.open if hold.day >= start), D(0))
 
 
@@ -285,7 +285,7 @@ def test_five_hundred_interleaved_calls_never_pass_the_limit(seed: int, reset: s
                 assert not fits
                 refused += 1
         for each in (None, "daily", "weekly", "monthly"):
-            tally, first = book._tallies[mine.hash], window_start(each, now_ns) or 0
+            tally, (first, _) = book._tallies[mine.hash], span(each, day_number(now_ns))
             assert tally.spent(each, day_number(now_ns))[0] == model.spent(each, now_ns)
             assert tally.held(first) == model.held(each, now_ns)
         assert model.spent(reset, now_ns) + model.held(reset, now_ns) <= mine.limit  # type: ignore[operator]

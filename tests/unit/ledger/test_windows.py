@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routebook.ledger.windows import day_number, day_of_text, day_text, iso, next_reset, window_start
+from routebook.ledger.windows import day_number, day_of_text, day_text, iso, next_reset, span
 
 
 def ns(text: str) -> int:
@@ -31,20 +31,18 @@ def ns(text: str) -> int:
     ],
 )
 def test_a_window_begins_and_ends_at_midnight_utc(moment: str, reset: str, start: str, end: str) -> None:
-    first = window_start(reset, ns(moment))
-    assert first is not None
-    assert day_text(first) == start
+    assert day_text(span(reset, day_number(ns(moment)))[0]) == start
     assert next_reset(reset, ns(moment)) == end
 
 
 def test_a_limit_without_reset_has_no_window() -> None:
-    assert window_start(None, ns("2026-03-04T12:00:00")) is None
+    assert [day_text(day) for day in span(None, day_number(ns("2026-03-04T12:00:00")))] == ["0001-01-01", "9999-12-31"]
     assert next_reset(None, ns("2026-03-04T12:00:00")) is None
 
 
 def test_an_unknown_reset_is_an_error() -> None:
     with pytest.raises(ValueError, match="hourly"):
-        window_start("hourly", 0)
+        span("hourly", day_number(0))
 
 
 @given(st.integers(min_value=0, max_value=4_102_444_800_000_000_000))
