@@ -315,7 +315,7 @@ def missing_in_export(entries: Sequence[Entry], start_ns: int | None = None, end
         id=entries[0].upstream_id if len(entries) == 1 else None,
         generations=_named(entries),
         book=ours,
-        cost=None if ours.cost is None else -ours.cost,
+        cost=None if ours.cost is None else subtract(ZERO, ours.cost),
         why=why,
     )
 

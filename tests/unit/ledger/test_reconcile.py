@@ -11,7 +11,7 @@ import pytest
 from routebook.ledger.bookside import Book, Entry
 from routebook.ledger.export_lines import DAY_NS, Export, Tokens
 from routebook.ledger.exports import mapping_of, read
-from routebook.ledger.reconcile import Kind, Report, explain, period
+from routebook.ledger.reconcile import Kind, Report, explain, missing_in_export, period
 from routebook.ledger.reconcile_sums import reconcile
 from tests.unit.ledger import exports_samples as samples
 from tests.unit.ledger.exports_samples import (
@@ -107,6 +107,13 @@ def test_a_call_that_the_book_lacks_is_found(name: str) -> None:
         assert (found.id, found.key) == ("up-3", "gateway")
     if name in COUNTED:
         assert (report.export.requests, report.book.requests) == (3, 2)
+
+
+def test_what_is_missing_in_an_export_is_told_with_every_digit() -> None:
+    exact = Decimal("1.2345678901234567890123456789012345")
+    found = missing_in_export([entry(1, 60, cost=exact)])
+    assert found.cost is not None
+    assert found.cost.as_tuple() == Decimal(f"-{exact}").as_tuple()
 
 
 @pytest.mark.parametrize("name", [name for name in FITTING if name not in COSTS_ALONE])
