@@ -6,7 +6,7 @@ Nobody here writes. A frame is seen when it is whole; what is being written at t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from routebook.core.generation import Row
@@ -140,27 +140,11 @@ class Shelf:
 
     def seek(self, number: int, n: int) -> int:
         """An offset in the segment where a frame begins, with no row of call `n` or of later ones before it."""
-        low, high = HEADER_SIZE, self.size(number)
-        while high - low > _NARROW:
-            middle = (low + high) // 2
-            frame = self._from(number, middle, high)
-            if frame is None or frame.top > n:
-                high = middle
-            else:
-                low = frame.start
-        return low
+        return self._halved(number, lambda frame: frame.top > n)
 
     def seek_row(self, number: int, seq: int) -> int:
         """An offset in the segment where a frame begins, with no row above `seq` before it."""
-        low, high = HEADER_SIZE, self.size(number)
-        while high - low > _NARROW:
-            middle = (low + high) // 2
-            frame = self._from(number, middle, high)
-            if frame is None or frame.seq > seq:
-                high = middle
-            else:
-                low = frame.start
-        return low
+        return self._halved(number, lambda frame: frame.seq > seq)
 
     def begin_near(self, number: int, at: int) -> int:
         """Where the first frame at that offset or behind it begins; the end of the file if there is none."""
@@ -180,6 +164,18 @@ class Shelf:
     def close(self) -> None:
         while self._fds:
             os.close(self._fds.popitem()[1])
+
+    def _halved(self, number: int, beyond: Callable[[Frame], bool]) -> int:
+        """An offset where a frame begins, not far before the first frame that is `beyond` what is looked for."""
+        low, high = HEADER_SIZE, self.size(number)
+        while high - low > _NARROW:
+            middle = (low + high) // 2
+            frame = self._from(number, middle, high)
+            if frame is None or beyond(frame):
+                high = middle
+            else:
+                low = frame.start
+        return low
 
     def _from(self, number: int, at: int, end: int) -> Frame | None:
         size = _NARROW
