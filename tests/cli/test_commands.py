@@ -63,7 +63,7 @@ def test_help_has_an_example_and_ends_well(command: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     "line",
     ["bogus", "serve --prot 80", "serve --port eighty", "keys create", "generation show", "config check", "db down",
-     "demo extra", "serve --port 70000"],
+     "demo extra", "serve --port 70000", "route explain --model lab/one --sort beauty"],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2_and_says_what_to_do(
     line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -55,6 +55,7 @@ def create(
     """
     from decimal import Decimal, InvalidOperation
 
+    from routebook.cli.generation import moment
     from routebook.control.keys import NewKey, make_key
     from routebook.core.errors import BadRequest
     from routebook.ledger.people import new_key_text
@@ -68,7 +69,8 @@ def create(
         amount = None if limit is None else Decimal(limit)
         wanted = NewKey(name=name, limit=amount, limit_reset=limit_reset, expires_at=expires)
         text = new_key_text(SystemDice().roll(256))
-        key = make_key(wanted, text, account, SystemClock().now_ns(), management)
+        now_ns = SystemClock().now_ns()
+        key = make_key(wanted, text, account, now_ns, management)
     except InvalidOperation:
         _stop(f"--limit must be an amount of USD such as 25.50, not {limit!r}", 2)
     except BadRequest as fault:
@@ -82,6 +84,8 @@ def create(
     print(text)
     kind = "management key" if management else "key"
     print(f"{kind} {name!r} made, hash {key.hash}; it is not shown again.", file=sys.stderr)
+    if expires is not None and (moment(expires, now_ns) or 0) <= now_ns:
+        print(f"Note: {expires} is past, so the key lets nobody in.", file=sys.stderr)
     if namesakes > 1:
         print(f"{namesakes} keys are called {name!r} now; commands tell them apart by label or hash.", file=sys.stderr)
 

@@ -18,7 +18,9 @@ from routebook.cli.tail import tail
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
+    from routebook.cli.terminal import Terminal
     from routebook.daybook.reading import ReadOnlyDaybook
     from routebook.ledger.chain import Chain, Head
     from routebook.ledger.verify import Report
@@ -124,6 +126,20 @@ def _print_json(report: Report) -> None:
     print(encode(told).decode())
 
 
+def _print_beside(console: Terminal, name: Text, told: Text) -> None:
+    """The name, and what is told of it from column `_INDENT` on, wrapped there where it is a terminal."""
+    from rich.text import Text
+
+    name.pad_right(_INDENT - name.cell_len)
+    if not console.is_terminal or console.width < 2 * _INDENT:
+        console.print(name.append_text(told))
+        return
+    for line in told.wrap(console, console.width - _INDENT):
+        line.rstrip()
+        console.print(Text.assemble(name, line))
+        name = Text(" " * _INDENT)
+
+
 def _print_report(report: Report, chain: bool) -> None:
     from rich.text import Text
 
@@ -135,12 +151,14 @@ def _print_report(report: Report, chain: bool) -> None:
     for check in report.checks:
         word, style = ("holds", "green") if check.holds else ("BROKEN", "bold red")
         figures = ", ".join(f"{name} {_figure(value)}" for name, value in check.figures.items())
-        console.print(Text.assemble((f"{word:<7}", style), (f"{check.name:<11}", "bold"), check.proves))
-        console.print(Text(f"{'':{_INDENT}}{figures}", style="dim"))
+        name = Text.assemble((f"{word:<7}", style), (f"{check.name:<11}", "bold"))
+        _print_beside(console, name, Text(check.proves))
+        if figures:
+            _print_beside(console, Text(), Text(figures, style="dim"))
         for failure in check.failures:
-            console.print(Text(f"{'':{_INDENT}}{failure}", style="red"))
+            _print_beside(console, Text(), Text(failure, style="red"))
         if check.more:
-            console.print(Text(f"{'':{_INDENT}}and {check.more:,} more", style="red"))
+            _print_beside(console, Text(), Text(f"and {check.more:,} more", style="red"))
     for each in report.chains:
         if chain or each.breaks:
             _print_chain(console, each, chain)

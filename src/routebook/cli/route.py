@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import cyclopts
 
@@ -43,7 +43,9 @@ def explain(
     model: Annotated[
         list[str] | None, cyclopts.Parameter(negative=(), help="The model; given again, the fallbacks after it.")
     ] = None,
-    sort: Annotated[str | None, cyclopts.Parameter(help="`provider.sort`: price, throughput, latency, exacto.")] = None,
+    sort: Annotated[
+        Literal["price", "throughput", "latency", "exacto"] | None, cyclopts.Parameter(help="`provider.sort`.")
+    ] = None,
     order: Annotated[
         list[str] | None, cyclopts.Parameter(negative=(), help="`provider.order`; may be given again.")
     ] = None,

@@ -140,7 +140,9 @@ def test_list_shows_limits_spend_and_state_for_people(keys: Keys, home: Path, mo
     assert "keys create" in keys.err
     text = keys("create", "--name", "[b]laptop", "--limit", "5.50", "--limit-reset", "daily").strip()
     keys("create", "--name", "old", "--expires", "2020-01-01T00:00:00Z", "--management")
-    keys("create", "--name", "off")
+    assert "2020-01-01T00:00:00Z is past, so the key lets nobody in" in keys.err
+    keys("create", "--name", "off", "--expires", "2999-01-01T00:00:00Z")
+    assert "is past" not in keys.err
     keys("disable", "off")
     _spend(home, hash_of(text), "0.000000125")
     rows = {line.split()[0]: line for line in keys("list").splitlines()}

@@ -196,6 +196,20 @@ def test_with_a_url_the_record_comes_from_that_gateway(run: Command, url: str) -
     assert run.code == 2
 
 
+def test_verify_breaks_its_lines_beside_the_names_of_the_checks(
+    home: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(home, 1)
+    for name, value in (("TTY_COMPATIBLE", "1"), ("TERM", "dumb"), ("COLUMNS", "60")):
+        monkeypatch.setenv(name, value)
+    lines = run(ledger.app, "verify").splitlines()
+    assert lines[:2] == [
+        "holds  calls      every admitted call is settled, open or",
+        "                  interrupted, and none is two of these",
+    ]
+    assert max(map(len, lines)) <= 60
+
+
 @pytest.mark.parametrize("shipped", [0, 2])
 def test_verify_prints_its_figures_and_exits_0(home: Path, run: Command, shipped: int) -> None:
     fill(home, shipped=shipped)

@@ -186,7 +186,6 @@ def test_auto_is_explained_by_what_the_store_says_traffic_spent(home: Path, run:
         ((), 2, "name a model"),
         (("no-such-file.json",), 1, "cannot be read"),
         (("--model", "lab/nothing"), 1, ""),
-        (("--model", "lab/one", "--sort", "beauty"), 1, "provider.sort"),
         (("--model", "lab/one", "--url", "http://127.0.0.1:9/api/v1"), 1, "no gateway answers"),
     ],
 )
