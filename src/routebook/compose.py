@@ -42,6 +42,7 @@ from routebook.daybook.revisions import Follower
 from routebook.daybook.segments import Sizes
 from routebook.daybook.standing import Standings
 from routebook.dialects import registry
+from routebook.dialects.vendors import Vendor
 from routebook.edge.asgi import Edge
 from routebook.edge.inside import Inside, Neighbours, verbs_of
 from routebook.edge.listen import connections_max, tcp_listener, tls_context, unix_listener
@@ -115,16 +116,32 @@ class Gateway:
 
     async def start(self) -> None:
         """Raises ConfigError, Unavailable (store), DaybookLocked, DaybookDamaged."""
-        settings, home = self.loaded.settings, self.loaded.home
-        table = settings.store
+        home = self.loaded.home
         self._tls = tls_of(self.loaded)
-        accounting = accounting_of(settings)
         self._clock = SystemClock()
         vendors = known_vendors(self.environ)
         self.stock = load_stock(self.loaded, self.environ, self._today(), vendors)
         ensure_home(home)
-        store = open_store(settings, home)
-        workers = settings.server.workers
+        store = open_store(self.loaded.settings, home)
+        self._daybook = await self._open_daybook(store)
+        self.app = await self._assemble(store, vendors)
+        self.app.fleet.taught(await ranking_of(store, self._clock.now_ns()))
+        renewals = await keep_fresh(self.stock.accounts, self._transport, self._clock, self.app.credentials)
+        self._shipper = Shipper(self._daybook, store, carry=self.app.leases.ship)
+        self._stop_shipping = asyncio.Event()
+        self.broken = asyncio.Event()
+        await self._make_doors()
+        if self._daybook.recovered:
+            log.warning("%d calls of the last run were interrupted; their records say so", self._daybook.recovered)
+        # The shipper first: it ends last.
+        self._tasks = [asyncio.create_task(self._shipper.run(self._stop_shipping), name="shipper"), *self._chores()]
+        self._tasks += renewals
+        _calm_collector()
+
+    async def _open_daybook(self, store: Store) -> FileDaybook:
+        """This worker's; what the last one left open in it is ended, and so are those that nobody owns any more."""
+        settings, home = self.loaded.settings, self.loaded.home
+        table, workers, accounting = settings.store, settings.server.workers, accounting_of(settings)
         cursors = {name: await store.cursor(name) for name in folder.names(home)}
         daybook = FileDaybook(
             home,
@@ -136,11 +153,16 @@ class Gateway:
         )
         await take_over(home, workers, store, accounting)
         await recover_promises(store, daybook, self._clock.now_ns())
+        return daybook
+
+    async def _assemble(self, store: Store, vendors: Mapping[str, Vendor]) -> App:
+        """The parts of a call's way, and all that they know from before."""
+        settings, home, daybook = self.loaded.settings, self.loaded.home, self._daybook
         book, people, apps = Book(), People(self.loaded.admin_key_hash), Apps(store)
         self._repriced = Follower(home, store)
         await self._repriced.begin()
         await restore(book, store, [daybook])
-        leases = Leases(book, store, daybook.name, self._clock.now_ns, workers=workers)
+        leases = Leases(book, store, daybook.name, self._clock.now_ns, workers=settings.server.workers)
         await leases.begin()
         await people.refresh(store)
         await apps.refresh()
@@ -148,10 +170,9 @@ class Gateway:
         if settings.accounting.reference_tokens and tokenizer_available():
             self._counter = TokenCounter(daybook, home / "cache" / "tokenizer", self._clock.now_ns)
         dice = SystemDice()
-        promises = Promises(store, daybook.name, settings.idempotency, self._secret, dice, self._clock.now_ns)
-        self.app = App(
+        return App(
             settings=settings,
-            accounting=accounting,
+            accounting=accounting_of(settings),
             clock=self._clock,
             dice=dice,
             catalog=self.stock.catalog,
@@ -170,20 +191,17 @@ class Gateway:
             moderator=self.moderator,
             counter=self._counter,
             fleet=Fleet(settings.routing),
-            promises=promises,
+            promises=Promises(store, daybook.name, settings.idempotency, self._secret, dice, self._clock.now_ns),
         )
-        self.app.fleet.taught(await ranking_of(store, self._clock.now_ns()))
-        self._tasks = await keep_fresh(self.stock.accounts, self._transport, self._clock, self.app.credentials)
-        self._daybook = daybook
-        self._shipper = Shipper(daybook, store, carry=leases.ship)
-        self._stop_shipping = asyncio.Event()
-        self.broken = asyncio.Event()
-        surfaces = registry.surfaces()
+
+    async def _make_doors(self) -> None:
+        """What takes requests: the edges, the management paths, and the socket for the other workers of this host."""
+        home, surfaces = self.loaded.home, registry.surfaces()
         self._siblings = Siblings(home)
         self._standings = Standings(home)
         neighbours = Neighbours(home)
-        leases.recall = neighbours.recall
-        self._inside = Inside(folder.root(home) / daybook.name, verbs_of(self.app))
+        self.app.leases.recall = neighbours.recall
+        self._inside = Inside(folder.root(home) / self._daybook.name, verbs_of(self.app))
         await self._inside.start()
         control = control_app(
             self.app,
@@ -196,20 +214,18 @@ class Gateway:
         )
         self.edge = Edge(lambda: self.app, surfaces, control)
         self._native = lambda: NativeEdge(lambda: self.app, surfaces, control, connections_max())
-        if daybook.recovered:
-            log.warning("%d calls of the last run were interrupted; their records say so", daybook.recovered)
-        self._tasks = [  # the shipper first: it ends last
-            asyncio.create_task(self._shipper.run(self._stop_shipping), name="shipper"),
+
+    def _chores(self) -> list[asyncio.Task[None]]:
+        """What is done beside the calls, until it is cancelled."""
+        store, table = self.app.store, self.loaded.settings.store
+        retention = Retention(store, table.keep_days, table.keep_bytes, self._clock.now_ns)
+        return [
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._refresh(), name="refresh"),
             asyncio.create_task(self._learn(), name="learn"),
-            asyncio.create_task(self._tidy(promises), name="tidy"),
-            asyncio.create_task(
-                self._retain(Retention(store, table.keep_days, table.keep_bytes, self._clock.now_ns)), name="retention"
-            ),
-            *self._tasks,
+            asyncio.create_task(self._tidy(), name="tidy"),
+            asyncio.create_task(self._retain(retention), name="retention"),
         ]
-        _calm_collector()
 
     def server(self, port: int | None = None, bind: Callable[[], socket.socket] | None = None) -> Server:
         """The HTTP server of the configured edge, not started yet. `port`: that one instead of the configured one.
@@ -347,11 +363,12 @@ class Gateway:
             except Exception as error:
                 log.warning("how traffic ranks the models could not be asked; it stays as it was: %s", error)
 
-    async def _tidy(self, promises: Promises) -> None:
+    async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             try:
-                await promises.tidy()
+                if self.app.promises is not None:
+                    await self.app.promises.tidy()
             except Exception as error:
                 log.warning("kept answers could not be tidied up: %s", error)
 
