@@ -231,6 +231,30 @@ async def test_a_refused_credential_of_ours_moves_on_and_alone_is_a_502_without_
     assert "secret-of-acme" not in str(stage.record)
 
 
+@pytest.mark.parametrize(
+    ("status", "heard", "says"),
+    [
+        (401, 502, "acme refused our credential, account or model name: status 401; correct it"),
+        (404, 404, "or no such path under"),
+    ],
+)
+async def test_the_log_tells_the_operator_what_to_correct(
+    stage: Stage, caplog: pytest.LogCaptureFixture, status: int, heard: int, says: str
+) -> None:
+    await stage.play(
+        ask("lab/solo"),
+        row("intent"),
+        asked("acme"),
+        Says(*refused(status, "No such key, no such model")),
+        row("error"),
+        begun(heard),
+        body(error=heard),
+        ENDED,
+    )
+    assert says in caplog.text
+    assert ("credential" in caplog.text) == (status == 401)
+
+
 async def test_a_request_the_provider_finds_invalid_is_told_with_its_own_status(stage: Stage) -> None:
     await stage.play(
         ask("lab/solo"),

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from urllib.parse import urlsplit
 
 from routebook.config.problems import KeyPath, dotted
-from routebook.config.settings import ModelTable, PricingTable, Settings
+from routebook.config.settings import ModelTable, PricingTable, ProviderTable, Settings
 from routebook.core.catalog import Catalog
 from routebook.core.money import plain
 
 TOKEN_PRICE_ODD = Decimal("0.01")
 """USD a token, 10,000 a million: more than ten times what the dearest model known in 2026-11 takes"""
+_OPENAI = ("openai_chat", "openai_responses")
 _PER_TOKEN = (
     "prompt", "completion", "image_token", "image_output", "audio", "audio_output", "input_audio_cache",
     "internal_reasoning", "input_cache_read", "input_cache_write", "input_cache_write_1h",
@@ -24,7 +26,7 @@ _PER_TOKEN = (
 
 def advice(settings: Settings, catalog: Catalog, file: str | None, lines: Mapping[KeyPath, int]) -> list[str]:
     """A sentence for each, with file and line where they are known."""
-    found = [*_prices(settings.models), *_names(settings, catalog)]
+    found = [*_urls(settings.providers), *_prices(settings.models), *_names(settings, catalog)]
     return [f"{_place(path, file, lines)}{dotted(path)}: {told}" for path, told in found]
 
 
@@ -34,6 +36,13 @@ def _place(path: KeyPath, file: str | None, lines: Mapping[KeyPath, int]) -> str
     while path and path not in lines:
         path = path[:-1]
     return f"{file}:{lines[path]}: " if path else f"{file}: "
+
+
+def _urls(providers: Iterable[ProviderTable]) -> Iterator[tuple[KeyPath, str]]:
+    for n, provider in enumerate(providers):
+        url = provider.base_url
+        if url is not None and provider.dialect in _OPENAI and not urlsplit(url).path.strip("/"):
+            yield ("providers", n, "base_url"), f'"{url}" has no path; mostly it is {url.rstrip("/")}/v1'
 
 
 def _prices(models: Iterable[ModelTable]) -> Iterator[tuple[KeyPath, str]]:

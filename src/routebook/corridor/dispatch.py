@@ -93,7 +93,7 @@ class _Walk:
         self._faults.append(fault)
         self._providers.append(endpoint.provider.name)
         if isinstance(fault, UpstreamCredential) and endpoint.provider.slug not in entry.app.credentials.missing:
-            log.warning("%s refused our credential: status %s", endpoint.provider.slug, fault.provider_status)
+            log.warning("%s", _unusable(endpoint, fault))
             entry.app.credentials.refused(endpoint.provider.slug)
         self.fleet.failed(attempt, fault, now_ns, seed)
         step = next_step(
@@ -169,6 +169,15 @@ async def _moderate(entry: Entry, endpoint: Endpoint) -> None:
                 "model_slug": endpoint.model,
             },
         )
+
+
+def _unusable(endpoint: Endpoint, fault: UpstreamFault) -> str:
+    """What the log says of a provider that the operator has to put right."""
+    slug, status = endpoint.provider.slug, fault.provider_status
+    if status == 404:
+        url, model = endpoint.provider.base_url, endpoint.upstream_model
+        return f"{slug} has no model {model!r}, or no such path under {url}: status 404; correct the one or the other"
+    return f"{slug} refused our credential, account or model name: status {status}; correct it"
 
 
 def _cannot(entry: Entry, cannot: CannotExpress | None) -> Fault:

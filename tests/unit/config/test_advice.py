@@ -55,6 +55,31 @@ def test_prices_with_days_are_looked_at_as_well(tmp_path: Path) -> None:
     assert "routebook.toml:12: models[0].endpoints[0].pricing[0].prompt" in note
 
 
+@pytest.mark.parametrize(
+    ("dialect", "url", "told"),
+    [
+        (
+            "openai_chat",
+            "http://127.0.0.1:9001",
+            '"http://127.0.0.1:9001" has no path; mostly it is http://127.0.0.1:9001/v1',
+        ),
+        ("openai_chat", "http://127.0.0.1:9001/", "mostly it is http://127.0.0.1:9001/v1"),
+        ("openai_chat", "http://127.0.0.1:9001/v1", None),
+        ("openai_chat", "http://127.0.0.1:9001/api", None),
+        ("anthropic", "http://127.0.0.1:9001", None),
+    ],
+)
+def test_a_url_that_lacks_the_version(tmp_path: Path, dialect: str, url: str, told: str | None) -> None:
+    path = tmp_path / "routebook.toml"
+    path.write_text(f'[[providers]]\nslug = "acme"\ndialect = "{dialect}"\nbase_url = "{url}"\n', "utf-8")
+    found = load_stock(load_settings(path, {}), {}, datetime(2026, 11, 30, tzinfo=UTC)).notes
+    assert len(found) == (told is not None)
+    for note in found:
+        assert note.startswith(f"{path}:4: providers[0].base_url: ")
+        assert told is not None
+        assert told in note
+
+
 @pytest.mark.parametrize("price", ["0.0000001", "0.0006", "0", "0.009"])
 def test_a_price_that_somebody_takes_is_no_mistake(tmp_path: Path, price: str) -> None:
     assert notes(tmp_path, price) == []
