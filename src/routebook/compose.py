@@ -207,7 +207,7 @@ class Gateway:
             self.app,
             surfaces["openai_chat"],
             self.readiness,
-            self._siblings.read,
+            self._siblings.look,
             self._standings,
             neighbours.cancel,
             counting.routes(self.app, surfaces),
@@ -280,7 +280,7 @@ class Gateway:
         await self._inside.close()
         await self._transport.aclose()
         await self._daybook.aclose()
-        self._siblings.close()
+        await self._siblings.aclose()
         self._standings.close()
         await self.app.store.close()
         return shipped

@@ -41,11 +41,11 @@ class GenerationDesk(Desk, Protocol):
         """calls under way here"""
 
 
-Elsewhere = Callable[[str, int], Folded | None]
-"""Reads call `n` of another worker's daybook by its name; None if neither is there."""
+Elsewhere = Callable[[str, int], Awaitable[Folded | None]]
+"""Reads call `n` of another worker's daybook by its name; None if neither is there. Raises Unavailable."""
 
 
-def nowhere(name: str, n: int) -> None:
+async def nowhere(name: str, n: int) -> None:
     """There is no other worker."""
 
 
@@ -67,7 +67,7 @@ async def find(id: str, daybook: Daybook, store: Store, elsewhere: Elsewhere = n
     place, trouble = locate(id), None
     if place is not None:
         try:
-            call = daybook.read(place[1]) if place[0] == daybook.name else elsewhere(*place)
+            call = daybook.read(place[1]) if place[0] == daybook.name else await elsewhere(*place)
         except Unavailable as fault:
             call, trouble = None, fault
         # A number says where to look; only the whole id says that it is this call and not a guess.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -26,28 +28,40 @@ class Siblings:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._books: dict[str, Tail] = {}
+        self._reading = threading.Lock()
+        """of threads, not of tasks: a look whose caller is cancelled goes on"""
+
+    async def look(self, name: str, n: int) -> Folded | None:
+        """As `read`, and the loop goes on: who looks after a pause goes through megabytes (69 ms for 8 MB)."""
+        return await asyncio.to_thread(self.read, name, n)
+
+    async def aclose(self) -> None:
+        """As `close`, when nobody looks any more."""
+        await asyncio.to_thread(self.close)
 
     def read(self, name: str, n: int) -> Folded | None:
         """The call of that number in that daybook, None if there is no such daybook here, or no such call in it.
 
         Raises Unavailable if the files cannot be read: whoever asks may ask again.
         """
-        try:
-            book = self._books.get(name)
-            if book is None:
-                if name not in folder.names(self._home):
-                    return None
-                book = self._books[name] = Tail(folder.root(self._home) / name)
-            return book.read(n)
-        except (OSError, DaybookDamaged) as error:
-            self._drop(name)
-            raise Unavailable(
-                f"The daybook of another worker cannot be read ({error}); ask again.", retry_after=1
-            ) from error
+        with self._reading:
+            try:
+                book = self._books.get(name)
+                if book is None:
+                    if name not in folder.names(self._home):
+                        return None
+                    book = self._books[name] = Tail(folder.root(self._home) / name)
+                return book.read(n)
+            except (OSError, DaybookDamaged) as error:
+                self._drop(name)
+                raise Unavailable(
+                    f"The daybook of another worker cannot be read ({error}); ask again.", retry_after=1
+                ) from error
 
     def close(self) -> None:
-        for name in list(self._books):
-            self._drop(name)
+        with self._reading:
+            for name in list(self._books):
+                self._drop(name)
 
     def _drop(self, name: str) -> None:
         book = self._books.pop(name, None)

@@ -72,7 +72,7 @@ class Desk:
             self.asked.append(daybook)
             return id in self.elsewhere
 
-        def read_there(daybook: str, n: int) -> Folded | None:
+        async def read_there(daybook: str, n: int) -> Folded | None:
             return self.others.get((daybook, n))
 
         app = Starlette(routes=routes(self, read_there, cancel_there), exception_handlers={Fault: _envelope})
@@ -245,7 +245,7 @@ def test_who_may_not_cancel_a_call_and_what_cannot_be_cancelled(tmp_path: Path) 
 def test_what_the_store_has_is_found_though_its_daybook_cannot_be_read(tmp_path: Path) -> None:
     """The daybook of another worker, damaged or on its way out: shipped calls do not depend on it."""
 
-    def unreadable(name: str, n: int) -> Folded | None:
+    async def unreadable(name: str, n: int) -> Folded | None:
         raise Unavailable("The daybook of another worker cannot be read; ask again.", retry_after=1)
 
     async def steps(desk: Desk) -> None:

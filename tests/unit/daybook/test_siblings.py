@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from routebook.core.errors import Unavailable
-from routebook.core.generation import Progress, State
+from routebook.core.generation import Folded, Progress, State
 from routebook.core.ids import locate
 from routebook.daybook import folder, tail
 from routebook.daybook.book import FileDaybook
@@ -183,3 +184,34 @@ def test_a_daybook_that_is_not_here_is_none_and_one_that_is_damaged_is_unavailab
     book.path.write_bytes(data)
     with pytest.raises(Unavailable, match="ask again"):
         siblings.read(book.name, 50)
+
+
+def test_a_look_leaves_the_loop_to_others_and_files_stay_open_for_it_though_its_caller_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, siblings = filled(tmp_path, 3), Siblings(tmp_path)
+    begun, go_on = threading.Event(), threading.Event()
+    found: list[Folded | None] = []
+    real = Tail.read
+
+    def slowly(reader: Tail, n: int) -> Folded | None:
+        begun.set()
+        assert go_on.wait(30)
+        found.append(real(reader, n))
+        return found[-1]
+
+    async def run() -> None:
+        monkeypatch.setattr(Tail, "read", slowly)
+        looking = asyncio.ensure_future(siblings.look(book.name, 2))
+        assert await asyncio.to_thread(begun.wait, 30), "the loop is here meanwhile"
+        looking.cancel()
+        closing = asyncio.ensure_future(siblings.aclose())
+        await asyncio.wait({looking})
+        assert not closing.done()
+        go_on.set()
+        await closing
+
+    asyncio.run(run())
+    (call,) = found
+    assert call is not None
+    assert call.intent.n == 2
