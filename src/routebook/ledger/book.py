@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from routebook.core.errors import PaymentRequired
-from routebook.core.money import ZERO, add, plain, subtract
+from routebook.core.money import ZERO, add, plain, subtract, tidy
 from routebook.core.people import Key
 from routebook.ledger import windows
 from routebook.ledger.purse import NO_PURSES, Budget, Purse, budgets_of
@@ -315,9 +315,9 @@ class Book:
             "the limit. Use a priced model, give the model a [models.endpoints.pricing] table, or set "
             "accounting.unpriced_ceiling, the USD to reserve for such a call.",
             metadata={
-                "limit": key.limit,
-                "spent": add(usage, byok) if key.include_byok_in_limit else usage,
-                "held": tally.held(windows.span(key.limit_reset, day)[0]),
+                "limit": None if key.limit is None else tidy(key.limit),
+                "spent": tidy(add(usage, byok) if key.include_byok_in_limit else usage),
+                "held": tidy(tally.held(windows.span(key.limit_reset, day)[0])),
             },
         )
 
@@ -349,9 +349,9 @@ def exceeded(key: Key, spent: Decimal, held: Decimal, needed: Decimal, now_ns: i
     limit, reset_at = key.limit or ZERO, windows.next_reset(key.limit_reset, now_ns)
     every = {None: "", "daily": " a day", "weekly": " a week", "monthly": " a month"}[key.limit_reset]
     wait = f"wait for the reset at {reset_at}, " if reset_at else ""
-    metadata: dict[str, Any] = {"limit": limit, "limit_reset": key.limit_reset, "spent": spent, "held": held}
+    amounts = {"limit": tidy(limit), "spent": tidy(spent), "held": tidy(held), "needed": tidy(needed)}
     return PaymentRequired(
         f"Key limit reached: ${plain(limit)}{every}, ${plain(spent)} spent, ${plain(held)} held by running calls, and "
         f"this call may need ${plain(needed)}. Ask for fewer max_tokens, {wait}or raise the key's limit.",
-        metadata={**metadata, "needed": needed, "reset_at": reset_at},
+        metadata={**amounts, "limit_reset": key.limit_reset, "reset_at": reset_at},
     )

@@ -50,7 +50,8 @@ def test_a_refusal_says_what_is_spent_held_and_needed_when_it_resets_and_what_to
     book.settle(book.hold(mine, D(6), NOON), D("5.25"))
     book.hold(mine, D("4.5"), NOON)
     with pytest.raises(PaymentRequired) as fault:
-        book.hold(mine, D("0.2500001"), NOON)
+        book.hold(mine, D("0.25000010"), NOON)
+    assert str(fault.value.metadata["needed"]) == "0.2500001", "as people expect to read it"
     assert fault.value.message == (
         "Key limit reached: $10 a month, $5.25 spent, $4.5 held by running calls, and this call may need $0.2500001. "
         "Ask for fewer max_tokens, wait for the reset at 2026-04-01T00:00:00Z, or raise the key's limit."
