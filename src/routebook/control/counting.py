@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from routebook.core.errors import BadRequest, Fault, Internal, NotFound, TooLarge
+from routebook.control.desk import body_of
+from routebook.core.errors import BadRequest, Fault, Internal, NotFound
 from routebook.corridor.counting import Count, count
 from routebook.corridor.ports import App, Arrival
 from routebook.corridor.translation import is_asked, told
@@ -87,11 +88,7 @@ def _refused(surface: Surface, fault: Fault) -> Response:
 
 
 async def _body(request: Request, app: App) -> bytes:
-    body = await request.body()
-    limit = app.settings.limits.body_bytes
-    if len(body) > limit:
-        raise TooLarge(f"The request body is larger than {limit} bytes; send less, or raise [limits] body_bytes.")
-    return body
+    return await body_of(request, app.settings.limits.body_bytes, "send less, or raise [limits] body_bytes")
 
 
 def _inner(body: bytes) -> bytes:

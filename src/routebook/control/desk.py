@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routebook.core.errors import BadRequest, Fault
+from routebook.core.errors import BadRequest, Fault, TooLarge
 from routebook.core.people import Key
 from routebook.ledger.leases import Leases
 from routebook.ledger.people import People
@@ -16,6 +16,9 @@ from routebook.observe.clock import Dice
 from routebook.policy.admission import Purpose, admit, credential
 from routebook.store.port import Store
 from routebook.wire.codec import DecodeError, T, decode_as, encode
+
+BODY_MOST = 2**20
+"""bytes of a body that manages something"""
 
 
 class Desk(Protocol):
@@ -61,9 +64,19 @@ def answer(body: Any, status: int = 200) -> Response:
     return Response(encode(body), status, media_type="application/json")
 
 
+async def body_of(request: Request, limit: int, advice: str = "send less") -> bytes:
+    """The body. Raises TooLarge as soon as it is known to be longer than that many bytes: no more of it is read."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise TooLarge(f"The request body is larger than {limit} bytes; {advice}.")
+    return bytes(body)
+
+
 async def read_body(request: Request, kind: type[T]) -> T:
-    """The JSON body as a typed value; other members are ignored. Raises BadRequest naming the place."""
+    """The JSON body as a typed value; other members are ignored. Raises BadRequest naming the place, and TooLarge."""
     try:
-        return decode_as(await request.body(), kind)
+        return decode_as(await body_of(request, BODY_MOST), kind)
     except DecodeError as error:
         raise BadRequest(f"The request body is not what this operation takes: {error}.") from error
