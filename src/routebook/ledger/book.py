@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from routebook.core.errors import PaymentRequired
 from routebook.core.money import ZERO, add, plain, subtract, tidy
