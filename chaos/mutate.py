@@ -130,13 +130,18 @@ def switched_off(guard: Guard) -> Iterator[None]:
 
 
 def _unawaited(write: Callable[[], Any]) -> None:
-    """Nobody waits for the row, and nobody minds how it ends."""
-    try:
-        row = write()
-    except Exception:
-        return
-    if isinstance(row, asyncio.Future):
-        row.add_done_callback(lambda done: done.cancelled() or done.exception())
+    """Nobody waits for the row, and nobody minds how it ends. It comes a turn of the loop later, because what a turn
+    sends leaves at its end: a row of the same turn would be written before that, though nobody waits."""
+
+    def begin() -> None:
+        try:
+            row = write()
+        except Exception:
+            return
+        if isinstance(row, asyncio.Future):
+            row.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    asyncio.get_running_loop().call_soon(begin)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
