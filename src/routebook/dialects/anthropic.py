@@ -20,7 +20,7 @@ from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault, UpstreamLost, UpstreamRefused
 from routebook.core.events import Delta, Event, Failed, Finish, Native
 from routebook.core.ids import Mint
-from routebook.dialects import anthropic_request, faults, plain
+from routebook.dialects import anthropic_request, faults, lenient, plain
 from routebook.dialects.anthropic_common import common_message
 from routebook.dialects.anthropic_fold import BAD, Fold, read_message
 from routebook.dialects.anthropic_surface import MessagesSurface
@@ -192,7 +192,7 @@ class Reader:
             self._done = True
             return [] if self._fold.finished else self._lost()
         try:
-            frame = codec.decode_exact(data)
+            frame, data = lenient.written(data)
         except BAD:
             if cut:
                 return []
@@ -264,13 +264,13 @@ class Reader:
             self._done = True
             return common
         try:
-            value = codec.decode_exact(body)
+            value = lenient.decode(body)
         except BAD:
             length = _value_length(body)
             if length is None:
                 return self._lost()
             try:
-                value = codec.decode_exact(body[:length])
+                value = lenient.decode(body[:length])
             except BAD:
                 return self._garbage("its body is not JSON", body)
         if isinstance(value, dict):

@@ -23,7 +23,7 @@ from routebook.core.catalog import Endpoint
 from routebook.core.errors import UpstreamCredential, UpstreamFault
 from routebook.core.events import Counted, Delta, Event, Failed, Finish, Native, Plain
 from routebook.core.ids import Mint
-from routebook.dialects import faults, plain
+from routebook.dialects import faults, lenient, plain
 from routebook.dialects import gemini_parts as parts
 from routebook.dialects.base import Reader
 from routebook.dialects.gemini_answer import Answer
@@ -294,7 +294,7 @@ class GeminiReader:
         if data.strip() in (b"", b"[DONE]"):
             return []
         before = self._answer.parts_of(0)
-        value, out = self._decoded(data, whole=False)
+        value, data, out = self._decoded(data, whole=False)
         one = out[0] if out else None
         if not isinstance(one, Delta) or not all(isinstance(event, Counted) for event in out[1:]):
             self._lane.forget()
@@ -320,14 +320,14 @@ class GeminiReader:
     def _value_bytes(self, data: bytes) -> list[Event]:
         out: list[Event] = []
         for value in self._values.feed(data):
-            frame, events = self._decoded(value, whole=not self._values.listed)
-            out += _with_native(events, value, frame)
+            frame, data, events = self._decoded(value, whole=not self._values.listed)
+            out += _with_native(events, data, frame)
         return out
 
-    def _decoded(self, data: bytes, *, whole: bool) -> tuple[Any, list[Event]]:
-        """(the frame, its events)"""
+    def _decoded(self, data: bytes, *, whole: bool) -> tuple[Any, bytes, list[Event]]:
+        """(the frame, its JSON, its events)"""
         try:
-            value = codec.decode_exact(data)
+            value, data = lenient.written(data)
         except _BAD_JSON:
-            return None, self._answer.spoilt("a part of it is not JSON", data)
-        return value, self._answer.frame(value, whole=whole)
+            return None, data, self._answer.spoilt("a part of it is not JSON", data)
+        return value, data, self._answer.frame(value, whole=whole)

@@ -25,6 +25,16 @@ def decode(data: bytes) -> Any:
         raise codec.DecodeError("nested too deeply") from None
 
 
+def written(data: bytes) -> tuple[Any, bytes]:
+    """(the value, its JSON): as `decode`, with the bytes as they came, or written anew where those were not quite JSON,
+    for who passes them on. Raises DecodeError."""
+    try:
+        return codec.decode_exact(data), data
+    except (codec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = decode(data)
+        return value, codec.encode(value)
+
+
 def _repaired(data: bytes) -> bytes:
     data = data.decode("utf-8", "replace").encode()
     data = _SURROGATE.sub(lambda m: m[0] if len(m[0]) in (2, 12) else b"\\ufffd", data)

@@ -251,16 +251,12 @@ def _decoded(data: bytes, whole: bool = False) -> tuple[Any, bytes]:
     value of a whole body is left out. Raises DecodeError.
     """
     try:
-        return codec.decode_exact(data), data
+        return lenient.written(data)
     except codec.DecodeError:
-        first = lenient.leading(data) if whole else data
+        first = lenient.leading(data) if whole else None
         if first is None:
             raise
-        try:
-            return codec.decode_exact(first), first
-        except codec.DecodeError:
-            value = lenient.decode(first)
-            return value, codec.encode(value)
+        return lenient.written(first)
 
 
 def _too_long() -> UpstreamFault:
