@@ -324,9 +324,8 @@ def cancel(entries: Collection[Entry], id: str) -> bool:
 
 
 async def enter(held: Held, answer: Answer, app: App) -> Entry:
-    """Give the call its id and its place in the book; from here on `settle` has to end it.
-
-    Raises Unavailable where an app that is new cannot be stored, with the hold given back.
+    """Give the call its id and its place in the book; from here on `settle` has to end it. Where that fails, or is
+    cancelled while a new app is stored, the hold is given back.
     """
     admitted = held.plan.admitted
     call, arrival = admitted.call, admitted.arrival
