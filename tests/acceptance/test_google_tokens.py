@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.clouds import TEXT, Clouds
 from tests.acceptance.gateway import ADMIN_KEY, RunningGateway, bearer
-from tests.google import KEY_PEM, claims_of, key_file
+from tests.google_accounts import KEY_PEM, claims_of, key_file
 from tests.loopback import Loopback, Said
 
 

@@ -13,7 +13,7 @@ from routebook.config.problems import ConfigError
 from routebook.load.catalog import Stock, load_stock
 from routebook.load.google import METADATA, account, with_project
 from routebook.load.settings import load_settings
-from tests.google import KEY_PEM, key_file
+from tests.google_accounts import KEY_PEM, key_file
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

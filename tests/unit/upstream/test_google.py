@@ -21,7 +21,7 @@ from routebook.testing.clock import FrozenClock
 from routebook.testing.upstream import Data, End, Head, Lost, ScriptedTransport, Sent, Step
 from routebook.upstream.credentials import Credentials
 from routebook.upstream.google import SCOPE, Tokens, ask_google
-from tests.google import claims_of, key_file
+from tests.google_accounts import claims_of, key_file
 
 pytestmark = pytest.mark.anyio
 
