@@ -1,13 +1,19 @@
-"""Figures that tests find are printed at the end of the run, also where workers on several cores found them."""
+"""Figures that tests find are printed at the end of the run, also where workers on several cores found them. And Ctrl-C
+means to the programs that tests start what it means in a terminal, however the tests were started."""
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
 from tests.acceptance import figures
 from tests.exchanges.harness import TALLY, Tally
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what it puts in the background deaf to Ctrl-C, and every child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -146,8 +146,11 @@ def test_tail_follows_calls_as_they_end_also_over_new_daybooks(home: Path) -> No
         assert seen == set(ids)
     finally:
         child.send_signal(signal.SIGINT)
-        child.wait(10)
-        child.stdout.close()
+        try:
+            child.wait(10)
+        finally:
+            child.kill()
+            child.stdout.close()
 
 
 def test_an_export_read_back_has_every_record_and_the_same_totals(home: Path, run: Command, tmp_path: Path) -> None:
