@@ -67,7 +67,7 @@ CLAUDE_GOES_ON: list[dict[str, Any]] = [
         "content": [
             {"type": "thinking", "thinking": "", "signature": "c2lnbmVk"},
             {"type": "text", "text": "Let me read it."},
-            {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"file_path": "/work/note.txt"}},
+            {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"file_path": "/project/note.txt"}},
         ],
     },
     {

@@ -70,8 +70,8 @@ class Reply(Protocol):
         translation: str | None = None,
     ) -> None:
         """The head; once. `id`: the generation's; `length`: bytes of the body, None for a stream; `retry_after`:
-        seconds; `replayed`: the answer was given before; `translation`: see `tell`, None where nobody asked. Nothing of
-        it was written by a caller or a provider, and edges need not look for line breaks."""
+        seconds; `replayed`: the answer was given before; `translation`: `translation.told`, None where nobody asked.
+        Nothing of it is as a caller or a provider wrote it, and edges need not look for line breaks."""
 
     def write(self, data: bytes) -> None: ...
 

@@ -36,7 +36,7 @@ RETRY_SECONDS_MAX = 60
 ANEW_SECONDS = 30
 """A token that a provider refuses is replaced at once if it is older."""
 START_SECONDS = 5
-"""What a provider's first token gets at start; it is waited for no longer, and tried for on."""
+"""What the first tokens of all providers get at start; they are waited for no longer, and tried for on."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 _LIFE_SECONDS = 3600
@@ -55,7 +55,7 @@ class Tokens:
     def __init__(
         self, slug: str, account: Account, transport: Transport, clock: Clock, credentials: Credentials
     ) -> None:
-        self._slug = slug
+        self.slug = slug
         self._account = account
         self._transport = transport
         self._clock = clock
@@ -81,7 +81,7 @@ class Tokens:
             try:
                 wait_ns = await self.once()
             except Exception:
-                log.exception("an access token for %s could not be asked for", self._slug)
+                log.exception("an access token for %s could not be asked for", self.slug)
                 wait_ns = RETRY_SECONDS_MAX * NS
             self.tried.set()
             await self._rest(wait_ns)
@@ -94,7 +94,7 @@ class Tokens:
         except UpstreamFault as fault:
             return self._failed(fault)
         now_ns = self._clock.now_ns()
-        self._credentials.put(self._slug, token.secret)
+        self._credentials.put(self.slug, token.secret)
         self._failures, self._made_ns = 0, now_ns
         self._good_until_ns = now_ns + token.seconds * NS
         return max(token.seconds - EARLY_SECONDS, token.seconds // 2, 1) * NS
@@ -106,11 +106,11 @@ class Tokens:
         left_ns = self._good_until_ns - now_ns
         if left_ns <= 0:
             self._credentials.lack(
-                self._slug, UpstreamCredential(f"{self._slug} has no access token; the gateway's log says why.")
+                self.slug, UpstreamCredential(f"{self.slug} has no access token; the gateway's log says why.")
             )
         log.warning(
             "no new access token for %s (%s): %s%s",
-            self._slug,
+            self.slug,
             self._account.source,
             fault.message,
             f"; the present one is good for {left_ns // NS} s" if left_ns > 0 else "",
@@ -133,12 +133,12 @@ async def keep_fresh(
 ) -> list[asyncio.Task[None]]:
     """One task for each provider slug, at work until it is cancelled. Returns when the first token of each is there, or
     was waited for long enough."""
-    tasks = []
-    for slug, account in accounts.items():
-        tokens = Tokens(slug, account, transport, clock, credentials)
-        tasks.append(asyncio.create_task(tokens.run(), name=f"tokens of {slug}"))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(tokens.tried.wait(), START_SECONDS)
+    kept = [Tokens(slug, account, transport, clock, credentials) for slug, account in accounts.items()]
+    tasks = [asyncio.create_task(each.run(), name=f"tokens of {each.slug}") for each in kept]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS):
+            for each in kept:
+                await each.tried.wait()
     return tasks
 
 

@@ -30,7 +30,14 @@ class Outbox:
         waiting.append((leave, data))
 
     def flush(self) -> None:
-        """All of it leaves now: for who is about to close what it was put in for."""
+        """All of it leaves now: for who is about to close what it was put in for. Where one cannot leave for a reason
+        nobody foresaw, the others do, a turn later."""
         waiting, self._waiting = self._waiting, []
-        for leave, data in waiting:
-            leave(data)
+        rest = iter(waiting)
+        try:
+            for leave, data in rest:
+                leave(data)
+        finally:
+            if left := list(rest):
+                self._waiting[:0] = left
+                self._call_soon(self.flush)
